@@ -1,0 +1,109 @@
+// Package rooms is what a game imports: a room's logic as a plain Go value,
+// and what the room offers it.
+//
+// A room is one goroutine. Every method of a Handler and of its optional
+// interfaces is called on it, one at a time, so a handler needs no locks and
+// must start no goroutines of its own. Calls should return within
+// milliseconds: while one runs, the room answers nobody.
+//
+// What must survive a crash, a move or a deploy goes into the value that
+// State returns; the rest is rebuilt in Start. Time, timers and randomness
+// come from the Room, so that tests and replays control them.
+//
+// docs/plugins.md leads from an empty directory to a running room.
+package rooms
+
+import "time"
+
+// Handler is the logic of one room.
+type Handler interface {
+	// Join decides on a new member and takes it in. data is what the client
+	// sent with its join and is valid only during the call. To turn the member
+	// away return Refuse("a reason for the player"). Send nothing to it here
+	// that a returning member needs too: that belongs in Sync.
+	Join(r Room, m Member, data []byte) error
+	// Input is one message from a member, exactly once and in the order in
+	// which its client sent them. data is valid only during the call.
+	Input(r Room, m Member, data []byte)
+	// Leave tells that a member is gone for good; it gets nothing any more.
+	Leave(r Room, m Member, why Reason)
+}
+
+// Starter is told when the room starts, before anything else. State already
+// holds what was restored.
+type Starter interface {
+	Start(r Room, why Start)
+}
+
+// Ticker is called at the kind's tick rate. dt is the time since the last
+// tick, in whole tick lengths.
+type Ticker interface {
+	Tick(r Room, dt time.Duration)
+}
+
+// Syncer sends a member the full state it needs to draw the room: after its
+// join, and whenever it may have missed something (it was away too long, or
+// the room was restored from a checkpoint).
+type Syncer interface {
+	Sync(r Room, m Member)
+}
+
+// Dropper is told when a member's connection is lost and when it is back
+// within the kind's grace. Past the grace Leave follows.
+type Dropper interface {
+	Dropped(r Room, m Member)
+	Back(r Room, m Member)
+}
+
+// Timed is called when a timer set with Room.SetTimer runs out.
+type Timed interface {
+	Timer(r Room, name string)
+}
+
+// Stateful declares what is checkpointed. State returns a pointer to it, the
+// same pointer for the life of the handler: the runtime reads it between calls
+// to save (as CBOR: exported fields, or encoding.BinaryMarshaler), and fills
+// it before Start when it restores.
+type Stateful interface {
+	State() any
+}
+
+// Stopper is told when the room stops here: it was empty, closed, or moves on.
+type Stopper interface {
+	Stop(r Room)
+}
+
+// Start tells why a room starts.
+type Start struct {
+	Why StartReason
+	Age time.Duration // Restored: how old the checkpoint was
+}
+
+// StartReason is why a room starts.
+type StartReason uint8
+
+// The reasons for a start.
+const (
+	Created  StartReason = iota // for the first time
+	Restored                    // from a checkpoint, after a crash or an idle time
+)
+
+// Reason is why a member left.
+type Reason uint8
+
+// The reasons for a leave.
+const (
+	Left      Reason = iota // it said so
+	GraceOver               // it was away longer than the kind's grace
+	Kicked                  // the room removed it
+	Closed                  // the room closed
+)
+
+// Refusal turns a join away with a reason for the player.
+type Refusal struct{ Text string }
+
+// Error is the reason.
+func (r *Refusal) Error() string { return r.Text }
+
+// Refuse makes the error with which Join turns a member away.
+func Refuse(text string) error { return &Refusal{Text: text} }

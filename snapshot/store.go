@@ -1,0 +1,146 @@
+// Package snapshot keeps rooms' checkpoints and the claims that fence them.
+//
+// Store is the contract; redisstore and sqlitestore implement it and storetest
+// holds them to it. The store is the only thing that grants the right to write
+// a room: gossip and directory are hints (see docs/architecture.md).
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/limpet-games/limpet/wire"
+)
+
+// Holder is a process's lease in the store: the node's name, its boot and a
+// count of the leases it took since. A lease that ended is never renewed; its
+// process takes a new one, under a higher count. Holders are compared as text.
+type Holder string
+
+// Nonce is drawn anew for every claim, so that an epoch that the store lost
+// and issued again can't be mistaken for the first.
+type Nonce uint64
+
+// Claim is the right to write one room, until another claim succeeds.
+type Claim struct {
+	Room        wire.RoomID
+	Incarnation wire.Incarnation
+	Epoch       wire.Epoch
+	Nonce       Nonce
+}
+
+// ClaimRequest asks for a room. Retrying with the same nonce after a lost
+// answer gives the same claim.
+type ClaimRequest struct {
+	Room   wire.RoomID
+	Holder Holder
+	Nonce  Nonce
+	Mode   wire.Mode  // ModeJoin, ModeCreate or ModeJoinOrCreate
+	Floor  wire.Epoch // the claim's epoch is above this, above any earlier one, and above the store's clock in milliseconds
+}
+
+// ClaimResult is one room's answer. Err is nil, ErrNoRoom (ModeJoin),
+// ErrExists (ModeCreate), or *HeldError.
+type ClaimResult struct {
+	Claim   Claim
+	Created bool   // no earlier incarnation is open: the room starts empty
+	Data    []byte // the room's checkpoint, nil where it never saved one
+	Err     error
+}
+
+// SaveRequest stores a checkpoint under a claim. Seq is the room's count of
+// its own saves and must not fall within an epoch: a save at or below the
+// stored one is answered as done without writing, so that a retry is safe.
+type SaveRequest struct {
+	Claim Claim
+	Seq   uint64
+	Data  []byte
+}
+
+// CloseRequest ends an incarnation for good. A tombstone keeps its epoch.
+type CloseRequest struct {
+	Claim Claim
+}
+
+// Entry is one room in a listing.
+type Entry struct {
+	Claim  Claim
+	Holder Holder
+	Closed bool
+	Bytes  int64 // of its checkpoint, 0 where it has none
+}
+
+// Errors of single rooms in a batch.
+var (
+	ErrNoRoom = errors.New("no such room")
+	ErrExists = errors.New("room exists")
+	// ErrFenced: another claim has the room. The copy that hears this stops.
+	ErrFenced = errors.New("another claim holds the room")
+	// ErrMissing: the store has no such room although the caller holds a claim
+	// to it: the store lost data. The caller claims again with its epoch as
+	// floor and saves its full state.
+	ErrMissing = errors.New("the store has lost the room")
+	// ErrTooBig: the checkpoint is above the store's limit.
+	ErrTooBig = errors.New("checkpoint above the size limit")
+	// ErrLeaseEnded: the lease has ended or was ended by another.
+	ErrLeaseEnded = errors.New("lease has ended")
+)
+
+// HeldError answers a claim for a room whose holder's lease is alive.
+type HeldError struct {
+	Holder Holder
+	Epoch  wire.Epoch
+}
+
+// Error names the holder.
+func (e *HeldError) Error() string { return "room is held by " + string(e.Holder) }
+
+// Store keeps claims, leases and checkpoints. All methods may be called
+// concurrently; every one takes a deadline from its context and treats a
+// missing one as 5 s. An error of the call as a whole means that the outcome
+// is unknown, never that there is nothing: all operations are safe to repeat
+// as they were. Results come in the order of the requests. A batch is not a
+// transaction: each room succeeds or fails alone.
+type Store interface {
+	// TakeLease starts a lease of at most ttl. A holder that the store has
+	// seen before is answered ErrLeaseEnded.
+	TakeLease(ctx context.Context, h Holder, ttl time.Duration) error
+	// RenewLease extends a lease to ttl from now, or answers ErrLeaseEnded.
+	RenewLease(ctx context.Context, h Holder, ttl time.Duration) error
+	// EndLease ends a lease at once, on proof that its process is gone or by
+	// the process itself. Ending one that has ended is fine.
+	EndLease(ctx context.Context, h Holder) error
+	// LeaseAlive reports whether a lease runs.
+	LeaseAlive(ctx context.Context, h Holder) (bool, error)
+
+	// Claim takes rooms over whose holder is the caller or has no lease alive.
+	Claim(ctx context.Context, reqs []ClaimRequest) ([]ClaimResult, error)
+	// Check reports for each claim whether it still stands: nil, ErrFenced or
+	// ErrMissing.
+	Check(ctx context.Context, claims []Claim) ([]error, error)
+	// Save stores checkpoints: nil, ErrFenced, ErrMissing or ErrTooBig each.
+	Save(ctx context.Context, reqs []SaveRequest) ([]error, error)
+	// Close writes tombstones: nil, ErrFenced or ErrMissing each.
+	Close(ctx context.Context, reqs []CloseRequest) ([]error, error)
+	// Load reads checkpoints without claiming: Data is nil where there is none.
+	Load(ctx context.Context, rooms []wire.RoomID) ([]LoadResult, error)
+	// List pages through all rooms in no particular order: start with "", end
+	// when next is "". A page may be empty.
+	List(ctx context.Context, cursor string, most int) (page []Entry, next string, err error)
+
+	// Mark is the store's generation: drawn once when the store is first used,
+	// gone with its data. A changed one means that the store lost its data.
+	Mark(ctx context.Context) (string, error)
+	// Shut releases the store's connections.
+	Shut() error
+}
+
+// LoadResult is one room's state in the store. Err is nil or ErrNoRoom.
+type LoadResult struct {
+	Claim  Claim
+	Holder Holder
+	Closed bool
+	Data   []byte
+	Err    error
+}
