@@ -1,0 +1,150 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Link is one connection to a peer. All methods may be called concurrently.
+type Link struct {
+	// Static.
+	mesh  *Mesh
+	peer  string
+	conn  net.Conn
+	ctx   context.Context
+	end   context.CancelCauseFunc
+	done  chan struct{} // closed when the link is closed
+	calls chan struct{} // one token a call being handled
+
+	heard atomic.Uint64 // frames read: what the heartbeat watches
+
+	wake chan struct{} // capacity 1: there is something to write
+
+	mu      sync.Mutex
+	out     []byte                 // unsent frames; guarded by mu
+	closed  bool                   // guarded by mu
+	waiting map[uint64]chan answer // calls of ours; guarded by mu
+	lastID  uint64                 // guarded by mu
+}
+
+func newLink(m *Mesh, peer string, conn net.Conn) *Link {
+	l := &Link{
+		mesh: m, peer: peer, conn: conn,
+		done:    make(chan struct{}),
+		calls:   make(chan struct{}, m.cfg.MaxCalls),
+		wake:    make(chan struct{}, 1),
+		waiting: map[uint64]chan answer{},
+	}
+	l.ctx, l.end = context.WithCancelCause(m.ctx)
+	return l
+}
+
+// Peer is the process at the other end, as NAME#BOOT.
+func (l *Link) Peer() string { return l.peer }
+
+// Done is closed when the link is.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Close breaks the link. Unsent messages are lost.
+func (l *Link) Close(cause error) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.closed = true
+	l.mu.Unlock()
+	l.end(cause)
+	close(l.done)
+	l.conn.Close()
+}
+
+// Send queues a one-way message, head and tail in one, and returns without
+// waiting for it to be written. It copies both.
+func (l *Link) Send(kind uint8, head, tail []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queue(kind, head, tail)
+}
+
+// queue appends a frame; mu is held.
+func (l *Link) queue(kind uint8, head, tail []byte) error {
+	if l.closed {
+		return ErrClosed
+	}
+	n := 1 + len(head) + len(tail)
+	if len(l.out)+4+n > l.mesh.cfg.QueueBytes || n > MaxFrame {
+		l.mesh.metrics.full.Inc()
+		return ErrFull
+	}
+	l.out = binary.BigEndian.AppendUint32(l.out, uint32(n))
+	l.out = append(l.out, kind)
+	l.out = append(l.out, head...)
+	l.out = append(l.out, tail...)
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// keepBuffer is the largest write buffer that is kept for the next batch.
+const keepBuffer = 256 << 10
+
+// write sends what is queued, all of it in one system call, until the link is
+// closed. Messages that arrive during a write go with the next.
+func (l *Link) write() {
+	beat := time.NewTicker(l.mesh.cfg.Heartbeat)
+	defer beat.Stop()
+	var spare []byte
+	var heard uint64
+	silent := 0
+	for {
+		select {
+		case <-l.done:
+			return
+		case <-beat.C:
+			if now := l.heard.Load(); now != heard {
+				heard, silent = now, 0
+			} else if silent++; silent >= 4 {
+				l.Close(errSilent)
+				return
+			}
+			l.Send(kindPing, nil, nil)
+			continue
+		case <-l.wake:
+		}
+		l.mu.Lock()
+		batch := l.out
+		l.out = spare[:0]
+		l.mu.Unlock()
+		if _, err := l.conn.Write(batch); err != nil {
+			l.Close(err)
+			return
+		}
+		l.mesh.metrics.sent.Add(float64(len(batch)))
+		l.mesh.metrics.writes.Inc()
+		if spare = batch; cap(spare) > keepBuffer {
+			spare = nil
+		}
+	}
+}
+
+// read handles what arrives until the link breaks, then ends the link.
+func (l *Link) read() {
+	err := l.readFrames(bufio.NewReaderSize(l.conn, 64<<10))
+	l.Close(err)
+	cause := context.Cause(l.ctx)
+	l.failCalls()
+	for _, h := range l.mesh.onDown {
+		h(l, cause)
+	}
+	l.mesh.drop(l)
+	l.mesh.metrics.down.Inc()
+	l.mesh.cfg.Log.Info().Str("peer", l.peer).AnErr("cause", cause).Msg("link down")
+}
