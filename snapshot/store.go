@@ -31,17 +31,24 @@ type Claim struct {
 }
 
 // ClaimRequest asks for a room. Retrying with the same nonce after a lost
-// answer gives the same claim.
+// answer gives the same claim, now under the holder that the retry names: so a
+// process moves its claims to a new lease.
 type ClaimRequest struct {
 	Room   wire.RoomID
 	Holder Holder
 	Nonce  Nonce
 	Mode   wire.Mode  // ModeJoin, ModeCreate or ModeJoinOrCreate
-	Floor  wire.Epoch // the claim's epoch is above this, above any earlier one, and above the store's clock in milliseconds
+	Floor  wire.Epoch // the claim's epoch is above this, above any earlier one, and above the store's clock in milliseconds; below MaxFloor
+	// Incarnation is set by a live copy that claims its room again after the
+	// store lost it; Mode then does not count. A store that knows no room, or
+	// only earlier incarnations, takes this one over, empty; one that knows
+	// that it ended answers ErrNoRoom. 0: an ordinary claim.
+	Incarnation wire.Incarnation
 }
 
 // ClaimResult is one room's answer. Err is nil, ErrNoRoom (ModeJoin),
-// ErrExists (ModeCreate), or *HeldError.
+// ErrExists (ModeCreate), *HeldError, or ErrMissing where the room's record is
+// there and its checkpoint is gone.
 type ClaimResult struct {
 	Claim   Claim
 	Created bool   // no earlier incarnation is open: the room starts empty
@@ -50,7 +57,8 @@ type ClaimResult struct {
 }
 
 // SaveRequest stores a checkpoint under a claim. Seq is the room's count of
-// its own saves and must not fall within an epoch: a save at or below the
+// its own saves, from 1; it must not fall within an epoch, and one number means
+// one content: a save at or below the
 // stored one is answered as done without writing, so that a retry is safe.
 type SaveRequest struct {
 	Claim Claim
@@ -77,14 +85,34 @@ var (
 	ErrExists = errors.New("room exists")
 	// ErrFenced: another claim has the room. The copy that hears this stops.
 	ErrFenced = errors.New("another claim holds the room")
-	// ErrMissing: the store has no such room although the caller holds a claim
-	// to it: the store lost data. The caller claims again with its epoch as
-	// floor and saves its full state.
+	// ErrMissing: the store has no such room, or only an older epoch of it,
+	// although the caller holds a claim to it: the store lost data. The caller
+	// claims again with its epoch as floor and its incarnation, and saves its
+	// full state. Answering a load or an ordinary claim: the room's record is
+	// there but its checkpoint is lost, which is never taken for "empty".
 	ErrMissing = errors.New("the store has lost the room")
-	// ErrTooBig: the checkpoint is above the store's limit.
+	// ErrTooBig: the checkpoint is above the store's limit. It is wrapped.
 	ErrTooBig = errors.New("checkpoint above the size limit")
 	// ErrLeaseEnded: the lease has ended or was ended by another.
 	ErrLeaseEnded = errors.New("lease has ended")
+	// ErrUnknown is wrapped where the outcome for one room of a batch is not
+	// known, while others' is: one node of a cluster did not answer. Repeat it.
+	ErrUnknown = errors.New("outcome is not known")
+	// ErrBadRequest is wrapped where a request can't be meant: an unknown mode,
+	// a room's name that is not allowed, a number out of range.
+	ErrBadRequest = errors.New("bad request to the store")
+)
+
+// Bounds that every store keeps.
+const (
+	// DefaultMaxBytes bounds a checkpoint, as Encode gave it, unless a store is
+	// opened with another limit.
+	DefaultMaxBytes = 1 << 20
+	// MaxFloor bounds ClaimRequest.Floor, exclusively: epochs and save counts
+	// are numbers below 2^53, which scripts in Redis can compute with.
+	MaxFloor = 1 << 52
+	// DefaultTimeout is the deadline of a call whose context has none.
+	DefaultTimeout = 5 * time.Second
 )
 
 // HeldError answers a claim for a room whose holder's lease is alive.

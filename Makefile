@@ -1,0 +1,35 @@
+# Everything here needs Go; tests need Node, Redis and Chromium as well, which
+# `make setup` installs on Debian.
+
+SUITES = unit race fuzz js browser e2e
+
+.PHONY: help build test soak fuzz fmt setup $(addprefix test-,$(SUITES))
+
+help:
+	@echo "make build   the three programs, into bin/"
+	@echo "make test    all tests: $(SUITES); one alone: make test-unit"
+	@echo "make soak    the long form: an hour or more"
+	@echo "make fuzz    every fuzz target for FUZZTIME (default 60s)"
+	@echo "make fmt     format the code"
+	@echo "make setup   install what the tests need"
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+test: setup
+	test/run $(SUITES)
+
+$(addprefix test-,$(SUITES)): setup
+	test/run $(@:test-%=%)
+
+soak: setup
+	test/soak
+
+fuzz:
+	FUZZTIME=$${FUZZTIME:-60s} test/fuzz
+
+fmt:
+	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+setup:
+	.ci/setup.sh

@@ -1,0 +1,330 @@
+package directory
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// claims stands for the store: who holds which room, and whose lease runs.
+type claims struct {
+	mu     sync.Mutex
+	epoch  wire.Epoch
+	rooms  map[wire.RoomID]claim
+	ended  map[NodeID]bool
+	taken  int // claims that were granted anew
+	asked  int
+	delays time.Duration
+}
+
+type claim struct {
+	loc    Location
+	joined int
+}
+
+func newClaims() *claims {
+	return &claims{epoch: 1000, rooms: map[wire.RoomID]claim{}, ended: map[NodeID]bool{}}
+}
+
+func (c *claims) claim(room wire.RoomID, mode wire.Mode, floor wire.Epoch, node NodeID, addr string) (Location, error) {
+	time.Sleep(c.delays) // a store's round trip
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked++
+	old, ok := c.rooms[room]
+	switch {
+	case ok && old.loc.Node != node && !c.ended[old.loc.Node]:
+		return Location{}, &HeldElsewhere{Node: old.loc.Node, Epoch: old.loc.Epoch}
+	case ok && mode == wire.ModeCreate:
+		return Location{}, wire.Refuse(wire.CodeRoomExists, "room exists")
+	case ok && old.loc.Node == node && !c.ended[node]:
+		return old.loc, nil // lives here
+	case !ok && mode == wire.ModeJoin:
+		return Location{}, wire.Refuse(wire.CodeNoRoom, "no such room")
+	}
+	c.taken++
+	c.epoch = max(c.epoch, floor) + 1
+	loc := Location{Room: room, Node: node, Addr: addr, Epoch: c.epoch, Incarnation: wire.Incarnation(c.epoch)}
+	if ok {
+		loc.Incarnation = old.loc.Incarnation
+	}
+	c.rooms[room] = claim{loc: loc, joined: old.joined}
+	return loc, nil
+}
+
+func (c *claims) endLease(_ context.Context, id NodeID) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended[id] = true
+	return nil
+}
+
+// join takes a seat, as a room's host does.
+func (c *claims) join(room wire.RoomID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.rooms[room]
+	if r.joined >= seats {
+		return false
+	}
+	r.joined++
+	c.rooms[room] = r
+	return true
+}
+
+func (c *claims) counts() (rooms []int, taken int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.rooms {
+		rooms = append(rooms, r.joined)
+	}
+	return rooms, c.taken
+}
+
+const seats = 50
+
+// fakeHost runs rooms in claims only.
+type fakeHost struct {
+	id      NodeID
+	addr    string
+	claims  *claims
+	refuse  atomic.Pointer[wire.Error]
+	refused atomic.Int32
+}
+
+func (h *fakeHost) Activate(_ context.Context, room wire.RoomID, mode wire.Mode, floor wire.Epoch) (Location, error) {
+	if e := h.refuse.Load(); e != nil {
+		h.refused.Add(1)
+		return Location{}, e
+	}
+	return h.claims.claim(room, mode, floor, h.id, h.addr)
+}
+
+func (h *fakeHost) each(yield func(claim) bool) {
+	h.claims.mu.Lock()
+	var mine []claim
+	for _, r := range h.claims.rooms {
+		if r.loc.Node == h.id {
+			mine = append(mine, r)
+		}
+	}
+	h.claims.mu.Unlock()
+	for _, r := range mine {
+		if !yield(r) {
+			return
+		}
+	}
+}
+
+func (h *fakeHost) Live(yield func(Location) bool) {
+	h.each(func(r claim) bool { return yield(r.loc) })
+}
+
+func (h *fakeHost) Open(kind string, most int) (all []OpenRoom) {
+	h.each(func(r claim) bool {
+		if r.loc.Room.Kind() == kind && r.joined < seats && len(all) < most {
+			all = append(all, OpenRoom{Room: r.loc.Room, Members: r.joined, Max: seats})
+		}
+		return true
+	})
+	return all
+}
+
+// testNode is one process of a cluster: real gossip and links on loopback.
+type testNode struct {
+	*Members
+	mesh     *link.Mesh
+	coroner  *Coroner
+	service  *Service // nil on gateways
+	resolver *Resolver
+	host     *fakeHost
+	addr     string
+
+	cutLinks context.CancelFunc // closes the mesh: its address refuses
+	stop     func()             // all of it; idempotent
+}
+
+type cluster struct {
+	t      *testing.T
+	claims *claims
+	boots  uint64
+	nodes  []*testNode
+}
+
+func newCluster(t *testing.T, hosts, gateways int) *cluster {
+	c := &cluster{t: t, claims: newClaims()}
+	for i := range hosts {
+		c.start(fmt.Sprint("h", i), RoleHost, "chat", "arena")
+	}
+	for i := range gateways {
+		c.start(fmt.Sprint("g", i), RoleGateway)
+	}
+	c.agree()
+	return c
+}
+
+func (c *cluster) start(name string, role Role, kinds ...string) *testNode {
+	c.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.startOn(ln, name, role, kinds...)
+}
+
+func (c *cluster) startOn(ln net.Listener, name string, role Role, kinds ...string) *testNode {
+	c.t.Helper()
+	c.boots++
+	cfg := MembersConfig{
+		Name: name, Boot: c.boots, Role: role, LinkAddr: ln.Addr().String(), Kinds: kinds,
+		Cluster: c.t.Name(), Keys: [][]byte{[]byte("0123456789abcdef")}, Profile: ProfileLocal, Rejoin: time.Second,
+		Log: zerolog.New(zerolog.NewTestWriter(c.t)).Level(testLevel),
+	}
+	for _, n := range c.nodes {
+		cfg.Seeds = append(cfg.Seeds, n.Addr())
+	}
+	members, err := NewMembers(cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n := &testNode{Members: members, addr: ln.Addr().String()}
+	n.mesh = link.New(link.Config{Self: string(members.Self()), Cluster: cfg.Cluster, Log: cfg.Log})
+	co := CoronerConfig{Members: members, Mesh: n.mesh, Log: cfg.Log}
+	if role == RoleHost {
+		co.EndLease = c.claims.endLease
+	}
+	n.coroner = NewCoroner(co)
+	if role == RoleHost {
+		n.host = &fakeHost{id: members.Self(), addr: n.addr, claims: c.claims}
+		n.service = NewService(ServiceConfig{Members: members, Mesh: n.mesh, Host: n.host, Coroner: n.coroner, Seed: c.boots, Log: cfg.Log})
+	}
+	n.resolver = NewResolver(ResolverConfig{Members: members, Mesh: n.mesh, Local: n.service, Coroner: n.coroner, Log: cfg.Log})
+	c.run(n, ln)
+	c.nodes = append(c.nodes, n)
+	return n
+}
+
+func (c *cluster) run(n *testNode, ln net.Listener) {
+	ctx, cancel := context.WithCancel(context.Background())
+	links, cut := context.WithCancel(ctx)
+	n.cutLinks = cut
+	var all sync.WaitGroup
+	start := func(what string, run func(context.Context) error, ctx context.Context) {
+		all.Go(func() {
+			if err := run(ctx); err != nil {
+				c.t.Errorf("%s of %s: %v", what, n.Self(), err)
+			}
+		})
+	}
+	start("members", n.Members.Run, ctx)
+	start("mesh", func(ctx context.Context) error { return n.mesh.Run(ctx, ln) }, links)
+	start("coroner", n.coroner.Run, ctx)
+	if n.service != nil {
+		start("service", n.service.Run, ctx)
+	}
+	start("resolver", n.resolver.Run, ctx)
+	n.stop = sync.OnceFunc(func() { cancel(); all.Wait() })
+	c.t.Cleanup(n.stop)
+	<-n.Ready()
+}
+
+// agree waits until all nodes that run see each other.
+func (c *cluster) agree() {
+	c.t.Helper()
+	c.until("all nodes see each other", func() bool {
+		for _, n := range c.nodes {
+			if len(n.View().Nodes) != len(c.nodes) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (c *cluster) until(what string, ok func() bool) {
+	c.t.Helper()
+	until(c.t, what, ok)
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// remove takes a node out of those that agree waits for.
+func (c *cluster) remove(n *testNode) {
+	c.nodes = slices.DeleteFunc(c.nodes, func(x *testNode) bool { return x == n })
+}
+
+func (c *cluster) hosts() (all []*testNode) {
+	for _, n := range c.nodes {
+		if n.service != nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func (c *cluster) gateways() (all []*testNode) {
+	for _, n := range c.nodes {
+		if n.service == nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func (c *cluster) node(id NodeID) *testNode {
+	for _, n := range c.nodes {
+		if n.Self() == id {
+			return n
+		}
+	}
+	c.t.Fatalf("no node %s", id)
+	return nil
+}
+
+// resolve is Resolve with a deadline, and fails the test on an error.
+func (c *cluster) resolve(n *testNode, req Request) Location {
+	c.t.Helper()
+	loc, err := resolve(n, req)
+	if err != nil {
+		c.t.Fatalf("resolve %+v at %s: %v", req, n.Self(), err)
+	}
+	return loc
+}
+
+func resolve(n *testNode, req Request) (Location, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return n.resolver.Resolve(ctx, req)
+}
+
+// roomOn finds a room's name whose primary owner is the node.
+func (c *cluster) roomOn(n *testNode, kind string) wire.RoomID {
+	c.t.Helper()
+	for i := range 10_000 {
+		room := wire.Room(kind, fmt.Sprint("r", i))
+		if n.View().Ring.Primary(room).ID == n.Self() {
+			return room
+		}
+	}
+	c.t.Fatal("no room is owned by ", n.Self())
+	return ""
+}
+
+const testLevel = zerolog.WarnLevel

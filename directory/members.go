@@ -1,0 +1,299 @@
+package directory
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Bounds of what Members remembers. The oldest goes first.
+const (
+	maxNodes  = 4096 // live nodes; more are not let into the view
+	maxBuried = 4096
+	maxGone   = 256
+	maxSeen   = 1024 // kinds
+)
+
+// Members keeps the view of who seems alive. What it says is a hint: a node in
+// the view may be gone, and one that is not may live.
+type Members struct {
+	// Static.
+	cfg     MembersConfig
+	self    NodeID
+	metrics memberMetrics
+	ready   chan struct{}
+	onBury  []func(NodeID)
+
+	view    atomic.Pointer[View]
+	meta    atomic.Pointer[[]byte]                // what gossip says of this node
+	gossip  atomic.Pointer[memberlist.Memberlist] // nil before Run
+	mailbox *mailbox
+	soon    chan struct{} // capacity 1: the load changed
+	now     chan struct{} // capacity 1: draining or the start time changed
+
+	mu      sync.Mutex
+	nodes   map[NodeID]*Node // guarded by mu, as all below
+	local   Node             // this node as it should be announced
+	buried  recent[NodeID, struct{}]
+	gone    recent[NodeID, *Node] // left the view and not buried
+	kinds   map[string]bool       // copied on write: views share it
+	changed chan struct{}
+	dirty   bool // nodes is newer than the view
+	born    time.Time
+}
+
+// NewMembers checks cfg and makes a view of this process alone.
+func NewMembers(cfg MembersConfig) (*Members, error) {
+	cfg.setDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m := &Members{
+		cfg: cfg, self: MakeNodeID(cfg.Name, cfg.Boot),
+		ready: make(chan struct{}), soon: make(chan struct{}, 1), now: make(chan struct{}, 1),
+		mailbox: newMailbox(),
+		nodes:   map[NodeID]*Node{},
+		buried:  newRecent[NodeID, struct{}](maxBuried),
+		gone:    newRecent[NodeID, *Node](maxGone),
+		changed: make(chan struct{}),
+		born:    time.Now(),
+	}
+	m.local = Node{
+		ID: m.self, Role: cfg.Role, Link: cfg.LinkAddr, Ops: cfg.OpsAddr,
+		Kinds: cfg.Kinds, Build: cfg.Build, started: uint64(m.born.UnixMilli()),
+	}
+	if err := checkMeta(&m.local); err != nil {
+		return nil, err
+	}
+	m.metrics = newMemberMetrics(cfg.Metrics, m)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.announceLocked()
+	return m, nil
+}
+
+// Self is this process.
+func (m *Members) Self() NodeID { return m.self }
+
+// View is the newest view.
+func (m *Members) View() *View { return m.view.Load() }
+
+// Changed is closed when the view is replaced. Take it before the View that it
+// is to be newer than.
+func (m *Members) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
+// Ready is closed when Run has bound its gossip address.
+func (m *Members) Ready() <-chan struct{} { return m.ready }
+
+// Addr is this node's gossip address, "" before Ready.
+func (m *Members) Addr() string {
+	g := m.gossip.Load()
+	if g == nil {
+		return ""
+	}
+	return g.LocalNode().Address()
+}
+
+// OnBury registers a function that is called once for every node that is
+// buried, after it has left the view, on the goroutine that buries. Register
+// before Run.
+func (m *Members) OnBury(f func(NodeID)) { m.onBury = append(m.onBury, f) }
+
+// Find is a node of the view, or one that left it lately: a node that gossip
+// has lost may still answer.
+func (m *Members) Find(id NodeID) *Node {
+	if n := m.View().Node(id); n != nil {
+		return n
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, _ := m.gone.get(id)
+	return n
+}
+
+// Buried reports whether the node is known to be gone for good.
+func (m *Members) Buried(id NodeID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.buried.get(id)
+	return ok
+}
+
+// Bury removes a node from the view at once and for ever: its process is known
+// to be gone. Burying this process itself does nothing but say so in the log.
+func (m *Members) Bury(id NodeID) {
+	if id == m.self {
+		m.metrics.selfBuried.Inc()
+		m.cfg.Log.Error().Msg("another node says that this process is gone; " +
+			"its link address refused connections or runs another process")
+		return
+	}
+	m.mu.Lock()
+	fresh := m.buryLocked(id)
+	m.mu.Unlock()
+	if fresh {
+		m.tellBuried(id)
+	}
+}
+
+func (m *Members) buryLocked(id NodeID) (fresh bool) {
+	if _, old := m.buried.get(id); old {
+		return false
+	}
+	m.buried.put(id, struct{}{})
+	m.gone.remove(id)
+	m.metrics.buried.Inc()
+	if _, ok := m.nodes[id]; ok {
+		delete(m.nodes, id)
+		m.publishLocked()
+	}
+	return true
+}
+
+func (m *Members) tellBuried(id NodeID) {
+	m.cfg.Log.Info().Str("node", string(id)).Msg("node buried")
+	for _, f := range m.onBury {
+		f(id)
+	}
+}
+
+// Update changes what this node says of itself. Draining is told at once, load
+// at most every 2 s.
+func (m *Members) Update(draining bool, load Load) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if draining != m.local.Draining {
+		m.local.Draining, m.local.Load = draining, load
+		m.announceLocked()
+		poke(m.now)
+	} else if load != m.local.Load {
+		m.local.Load = load
+		poke(m.soon)
+	}
+}
+
+// announceLocked makes gossip and the view say what local says.
+func (m *Members) announceLocked() {
+	n := m.local
+	if old := m.nodes[m.self]; old != nil {
+		n.Gossip, n.reports = old.Gossip, old.reports+1
+	}
+	meta := appendMeta(nil, &n)
+	m.meta.Store(&meta)
+	m.nodes[m.self] = &n
+	m.seeKindsLocked(&n)
+	m.publishLocked()
+}
+
+// publishLocked replaces the view by one made from nodes.
+func (m *Members) publishLocked() {
+	old := m.view.Load()
+	m.view.Store(newView(old, m.nodes, m.kinds, time.Now()))
+	m.dirty = false
+	close(m.changed)
+	m.changed = make(chan struct{})
+	m.metrics.changes.Inc()
+}
+
+func (m *Members) seeKindsLocked(n *Node) {
+	fresh := slices.DeleteFunc(slices.Clone(n.Kinds), func(k string) bool { return m.kinds[k] })
+	if n.Role != RoleHost || len(fresh) == 0 || len(m.kinds)+len(fresh) > maxSeen {
+		return
+	}
+	next := maps.Clone(m.kinds)
+	if next == nil {
+		next = map[string]bool{}
+	}
+	for _, k := range fresh {
+		next[k] = true
+	}
+	m.kinds = next
+}
+
+// Run gossips until ctx is done, then leaves the cluster. It returns an error
+// if the gossip address can't be bound.
+func (m *Members) Run(ctx context.Context) error {
+	cfg, err := m.cfg.gossip(m.self)
+	if err != nil {
+		return err
+	}
+	cfg.Delegate, cfg.Events = delegate{m}, delegate{m}
+	g, err := memberlist.Create(cfg)
+	if err != nil {
+		return fmt.Errorf("gossip on %s: %w", net.JoinHostPort(m.cfg.BindAddr, strconv.Itoa(m.cfg.BindPort)), err)
+	}
+	m.bound(g)
+	var loops sync.WaitGroup
+	loops.Go(func() { m.takeMail(ctx) })
+	loops.Go(func() { m.announce(ctx, g) })
+	loops.Go(func() { m.rejoin(ctx, g) })
+	<-ctx.Done()
+	if err := g.Leave(500 * time.Millisecond); err != nil {
+		m.cfg.Log.Debug().Err(err).Msg("leave told to nobody")
+	}
+	err = g.Shutdown()
+	loops.Wait()
+	if err != nil {
+		return fmt.Errorf("shut gossip: %w", err)
+	}
+	return nil
+}
+
+func (m *Members) bound(g *memberlist.Memberlist) {
+	m.gossip.Store(g)
+	m.mu.Lock()
+	n := *m.nodes[m.self]
+	n.Gossip = g.LocalNode().Address()
+	m.nodes[m.self] = &n
+	m.publishLocked()
+	m.mu.Unlock()
+	close(m.ready)
+	m.cfg.Log.Info().Str("node", string(m.self)).Str("gossip", n.Gossip).Msg("gossip runs")
+}
+
+const loadEvery = 2 * time.Second
+
+// announce broadcasts this node's metadata when it has changed.
+func (m *Members) announce(ctx context.Context, g *memberlist.Memberlist) {
+	next := time.Now()
+	var due <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.soon:
+			if due == nil {
+				due = time.After(time.Until(next))
+			}
+			continue
+		case <-m.now:
+		case <-due:
+			m.mu.Lock()
+			m.announceLocked()
+			m.mu.Unlock()
+		}
+		due, next = nil, time.Now().Add(loadEvery)
+		if err := g.UpdateNode(time.Second); err != nil {
+			m.cfg.Log.Debug().Err(err).Msg("metadata waits for gossip")
+		}
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,122 @@
+package directory
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/wire"
+)
+
+// Profile tunes gossip to its network.
+type Profile uint8
+
+// The profiles.
+const (
+	// ProfileLAN suits machines in one place: a lost machine is noticed in
+	// about 3 s at some 10 packets a second for each node. A lost process is
+	// noticed by its broken links, long before.
+	ProfileLAN Profile = iota
+	// ProfileLocal suits processes on one machine, where packets aren't lost
+	// but a starved process answers late.
+	ProfileLocal
+)
+
+// MembersConfig says who this process is and how it gossips.
+type MembersConfig struct {
+	Name string // the node's name, kept over restarts; as a room's name
+	Boot uint64 // drawn at random at each start, not 0
+	Role Role
+
+	BindAddr      string // for gossip, UDP and TCP; default 127.0.0.1
+	BindPort      int    // 0: any that is free
+	AdvertiseAddr string // an IP address that other nodes reach; default: the bound one
+	AdvertisePort int    // default: the bound one
+
+	LinkAddr string   // this process's link address, for other nodes
+	OpsAddr  string   // its operations address
+	Kinds    []string // kinds it serves; at most 64, and all metadata in 480 bytes
+	Build    string   // its version, at most 48 bytes
+
+	Cluster string   // label: gossip with another one is dropped
+	Keys    [][]byte // 16, 24 or 32 bytes each: the first encrypts, all decrypt; none: gossip in the clear
+	Seeds   []string // host:port of other nodes; some may be down, one may be this
+	Rejoin  time.Duration
+	Profile Profile
+
+	Log       zerolog.Logger
+	Metrics   prometheus.Registerer // nil: none
+	Transport memberlist.Transport  // nil: UDP and TCP on BindAddr
+}
+
+func (c *MembersConfig) setDefaults() {
+	c.BindAddr = cmp.Or(c.BindAddr, "127.0.0.1")
+	c.Rejoin = cmp.Or(c.Rejoin, 5*time.Second)
+	c.Kinds = slices.Compact(slices.Sorted(slices.Values(c.Kinds)))
+}
+
+func (c *MembersConfig) check() error {
+	if err := checkNodeName(c.Name); err != nil {
+		return err
+	}
+	if c.Boot == 0 {
+		return errors.New("boot is 0: draw one at random at each start")
+	}
+	if c.Role != RoleGateway && c.Role != RoleHost {
+		return fmt.Errorf("role %d is not known", c.Role)
+	}
+	for _, k := range c.Kinds {
+		if err := wire.CheckKind(k); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.Seeds {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			return fmt.Errorf("seed %q: want host:port: %w", s, err)
+		}
+	}
+	if c.AdvertiseAddr != "" && net.ParseIP(c.AdvertiseAddr) == nil {
+		return fmt.Errorf("advertised address %q: want an IP address", c.AdvertiseAddr)
+	}
+	return nil
+}
+
+// gossip is memberlist's configuration.
+func (c *MembersConfig) gossip(id NodeID) (*memberlist.Config, error) {
+	g := memberlist.DefaultLANConfig()
+	g.Name = string(id)
+	g.BindAddr, g.BindPort = c.BindAddr, c.BindPort
+	g.AdvertiseAddr = c.AdvertiseAddr
+	g.AdvertisePort = cmp.Or(c.AdvertisePort, c.BindPort)
+	g.Label = c.Cluster
+	g.Transport = c.Transport
+	g.LogOutput = newGossipLog(c.Log)
+
+	g.ProbeInterval = 500 * time.Millisecond
+	g.ProbeTimeout = 200 * time.Millisecond
+	g.SuspicionMaxTimeoutMult = 3 // a lone observer waits 3 times 2 s, not 6 times
+	g.GossipInterval = 100 * time.Millisecond
+	g.PushPullInterval = 15 * time.Second
+	g.TCPTimeout = 2 * time.Second
+	if c.Profile == ProfileLocal {
+		g.ProbeInterval = 400 * time.Millisecond
+		g.GossipInterval = 50 * time.Millisecond
+		g.PushPullInterval = 5 * time.Second
+		g.TCPTimeout = time.Second
+	}
+	if len(c.Keys) > 0 {
+		ring, err := memberlist.NewKeyring(c.Keys, c.Keys[0])
+		if err != nil {
+			return nil, fmt.Errorf("gossip keys: %w", err)
+		}
+		g.Keyring = ring
+	}
+	return g, nil
+}

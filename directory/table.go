@@ -1,0 +1,80 @@
+package directory
+
+import (
+	"sync"
+
+	"github.com/limpet-games/limpet/wire"
+)
+
+// table keeps the entries of the partitions that this host owns. An entry is
+// a hint: the highest epoch wins, and a removal names what it removes, so that
+// news may come late, twice or out of order.
+type table struct {
+	most    int
+	evicted func()
+
+	mu sync.RWMutex
+	m  map[wire.RoomID]Location // guarded by mu
+}
+
+func newTable(most int, evicted func()) *table {
+	return &table{most: most, evicted: evicted, m: map[wire.RoomID]Location{}}
+}
+
+func (t *table) get(room wire.RoomID) (Location, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	loc, ok := t.m[room]
+	return loc, ok
+}
+
+// put takes a location in and reports whether it was news. A full table gives
+// up any other entry: its room is found again by its claim.
+func (t *table) put(loc Location) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old, ok := t.m[loc.Room]
+	if ok && old.Epoch >= loc.Epoch {
+		return false
+	}
+	if !ok && len(t.m) >= t.most {
+		for room := range t.m {
+			delete(t.m, room)
+			t.evicted()
+			break
+		}
+	}
+	t.m[loc.Room] = loc
+	return true
+}
+
+// remove forgets a room as it was at an epoch; a later one stays.
+func (t *table) remove(room wire.RoomID, epoch wire.Epoch) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old, ok := t.m[room]; !ok || old.Epoch > epoch {
+		return false
+	}
+	delete(t.m, room)
+	return true
+}
+
+// drop forgets every entry for which f says so, and returns how many.
+func (t *table) drop(f func(Location) bool) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for room, loc := range t.m {
+		if f(loc) {
+			delete(t.m, room)
+			n++
+		}
+	}
+	return n
+}
+
+func (t *table) len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.m)
+}

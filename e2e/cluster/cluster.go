@@ -1,0 +1,263 @@
+// Package cluster runs a Limpet cluster of real processes on loopback for
+// end-to-end tests and measurements: a Redis server, room hosts and gateways,
+// each on its own loopback address so that a restart finds its ports free.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Ports are the same on every node; the addresses differ.
+const (
+	portPublic = 8080
+	portLink   = 7100
+	portGossip = 7200
+	portOps    = 7300
+	portRedis  = 6379
+)
+
+// Config says what to run.
+type Config struct {
+	Dir      string // logs, keys, Redis' files
+	Gatewayd string // binaries
+	Roomd    string
+	Hosts    int
+	Gateways int
+	Log      io.Writer // what the cluster does, a line each; nil: nothing
+}
+
+// Cluster is a running cluster.
+type Cluster struct {
+	cfg      Config
+	net      [2]int // second and third byte of the nodes' loopback addresses
+	key      string // file
+	Redis    *Process
+	Hosts    []*Process
+	Gateways []*Process
+}
+
+// Start starts everything and waits until all are ready.
+func Start(ctx context.Context, cfg Config) (*Cluster, error) {
+	c := &Cluster{cfg: cfg, net: [2]int{64 + rand.IntN(128), rand.IntN(256)}}
+	c.key = filepath.Join(cfg.Dir, "cluster.key")
+	if err := os.WriteFile(c.key, []byte(strings.Repeat("limpet-test-key-", 4)), 0o600); err != nil {
+		return nil, fmt.Errorf("write cluster key: %w", err)
+	}
+	c.Redis = c.process("redis", 1, "redis-server", "--bind", c.addr(1), "--port", fmt.Sprint(portRedis),
+		"--dir", cfg.Dir, "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", "")
+	for i := range cfg.Hosts {
+		c.Hosts = append(c.Hosts, c.host(i))
+	}
+	for i := range cfg.Gateways {
+		c.Gateways = append(c.Gateways, c.gateway(i))
+	}
+	if err := c.Redis.Start(); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	if err := c.Redis.awaitPort(ctx, portRedis); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	for _, p := range c.nodes() {
+		if err := p.Start(); err != nil {
+			return nil, errors.Join(err, c.Stop())
+		}
+	}
+	for _, p := range c.nodes() {
+		if err := p.Ready(ctx); err != nil {
+			return nil, errors.Join(err, c.Stop())
+		}
+	}
+	return c, nil
+}
+
+func (c *Cluster) nodes() []*Process {
+	return append(append([]*Process(nil), c.Hosts...), c.Gateways...)
+}
+
+func (c *Cluster) addr(last int) string { return fmt.Sprintf("127.%d.%d.%d", c.net[0], c.net[1], last) }
+
+func (c *Cluster) join() string {
+	return net.JoinHostPort(c.addr(10), fmt.Sprint(portGossip)) + "," + net.JoinHostPort(c.addr(11), fmt.Sprint(portGossip))
+}
+
+// RedisURL is where the checkpoint store is.
+func (c *Cluster) RedisURL() string { return fmt.Sprintf("redis://%s:%d/0", c.addr(1), portRedis) }
+
+// URLs are the gateways' public addresses.
+func (c *Cluster) URLs() []string {
+	var urls []string
+	for _, g := range c.Gateways {
+		urls = append(urls, fmt.Sprintf("ws://%s:%d", g.Addr, portPublic))
+	}
+	return urls
+}
+
+func (c *Cluster) common(name, addr string) []string {
+	return []string{"--name", name, "--cluster", "e2e", "--cluster-key-file", c.key,
+		"--gossip", fmt.Sprintf("%s:%d", addr, portGossip), "--join", c.join(),
+		"--ops", fmt.Sprintf("%s:%d", addr, portOps)}
+}
+
+func (c *Cluster) host(i int) *Process {
+	name, addr := fmt.Sprintf("host-%d", i+1), c.addr(10+i)
+	args := append(c.common(name, addr), "--link", fmt.Sprintf("%s:%d", addr, portLink), "--redis", c.RedisURL())
+	return c.process(name, 10+i, c.cfg.Roomd, args...)
+}
+
+func (c *Cluster) gateway(i int) *Process {
+	name, addr := fmt.Sprintf("gateway-%d", i+1), c.addr(100+i)
+	args := append(c.common(name, addr), "--listen", fmt.Sprintf("%s:%d", addr, portPublic))
+	return c.process(name, 100+i, c.cfg.Gatewayd, args...)
+}
+
+func (c *Cluster) process(name string, last int, bin string, args ...string) *Process {
+	return &Process{Name: name, Addr: c.addr(last), bin: bin, args: args,
+		log: filepath.Join(c.cfg.Dir, name+".log"), say: c.say}
+}
+
+func (c *Cluster) say(format string, args ...any) {
+	if c.cfg.Log != nil {
+		fmt.Fprintf(c.cfg.Log, format+"\n", args...)
+	}
+}
+
+// Stop ends every process.
+func (c *Cluster) Stop() error {
+	var wg sync.WaitGroup
+	for _, p := range append(c.nodes(), c.Redis) {
+		wg.Go(func() { p.Signal(syscall.SIGKILL) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// Process is one real process, which may be started again after it ended.
+type Process struct {
+	Name string
+	Addr string // its loopback address
+
+	bin  string
+	args []string
+	log  string
+	say  func(string, ...any)
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd     // guarded by mu; nil: not running
+	done chan struct{} // closed when cmd has ended; guarded by mu
+}
+
+// Start runs the process; its output is appended to its log file.
+func (p *Process) Start() error {
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("open log of %s: %w", p.Name, err)
+	}
+	cmd := exec.Command(p.bin, p.args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	// No orphan survives a test that was killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err = cmd.Start()
+	out.Close()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", p.Name, err)
+	}
+	done := make(chan struct{})
+	p.mu.Lock()
+	p.cmd, p.done = cmd, done
+	p.mu.Unlock()
+	go func() { cmd.Wait(); close(done) }()
+	p.say("started %s (pid %d)", p.Name, cmd.Process.Pid)
+	return nil
+}
+
+// Signal sends sig; after SIGKILL and SIGTERM it waits until the process ended.
+func (p *Process) Signal(sig syscall.Signal) {
+	p.mu.Lock()
+	cmd, done := p.cmd, p.done
+	p.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	p.say("%s to %s", sig, p.Name)
+	cmd.Process.Signal(sig)
+	if sig == syscall.SIGKILL || sig == syscall.SIGTERM {
+		<-done
+	}
+}
+
+// Pid of the running process.
+func (p *Process) Pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process.Pid
+}
+
+// Ops is a URL on the process's operations listener.
+func (p *Process) Ops(path string) string {
+	return fmt.Sprintf("http://%s:%d%s", p.Addr, portOps, path)
+}
+
+// Ready waits until /readyz says so.
+func (p *Process) Ready(ctx context.Context) error {
+	last := errors.New("not asked yet")
+	for {
+		if last = p.ask(ctx); last == nil {
+			return nil
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("await %s (log in %s): %w; last: %w", p.Name, p.log, err, last)
+		}
+	}
+}
+
+func (p *Process) ask(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Ops("/readyz"), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return nil
+}
+
+func (p *Process) awaitPort(ctx context.Context, port int) error {
+	var d net.Dialer
+	for {
+		conn, err := d.DialContext(ctx, "tcp", fmt.Sprintf("%s:%d", p.Addr, port))
+		if err == nil {
+			return conn.Close()
+		}
+		if stop := pause(ctx, 10*time.Millisecond); stop != nil {
+			return fmt.Errorf("await port of %s: %w; last: %w", p.Name, stop, err)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

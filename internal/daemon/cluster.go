@@ -1,0 +1,211 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/link"
+)
+
+// ClusterFlags are a process's settings for its place in a cluster.
+type ClusterFlags struct {
+	Name, Cluster, KeyFile  string
+	Gossip, Link, Advertise string
+	Join                    []string
+}
+
+// Register adds the settings with their default addresses.
+func (c *ClusterFlags) Register(f *Flags, gossip, link string) {
+	f.String(&c.Name, "name", HostName(), "NAME", "this node's name, kept over restarts and unlike any other node's", NodeName)
+	f.String(&c.Cluster, "cluster", "limpet", "LABEL", "the cluster's label: nodes of others are not talked to", checkLabel)
+	f.String(&c.KeyFile, "cluster-key-file", "", "FILE",
+		"file with the cluster's secret, the same on all nodes; required off loopback")
+	f.String(&c.Gossip, "gossip", gossip, "HOST:PORT", "address for gossip, UDP and TCP", Addr)
+	f.String(&c.Link, "link", link, "HOST:PORT", "address for links from other nodes; empty: any free port beside gossip", OptionalAddr)
+	f.String(&c.Advertise, "advertise", "", "IP", "address under which other nodes reach this one; empty: the one it listens on", IP)
+	f.List(&c.Join, "join", "HOST:PORT", "gossip addresses of nodes to join, of which some may be down", Addr)
+}
+
+func checkLabel(s string) error {
+	if len(s) == 0 || len(s) > 63 {
+		return fmt.Errorf("label of %d bytes: want 1 to 63", len(s))
+	}
+	return nil
+}
+
+// linkAddr is where links come in.
+func (c *ClusterFlags) linkAddr() string {
+	if c.Link != "" {
+		return c.Link
+	}
+	host, _, _ := net.SplitHostPort(c.Gossip)
+	return net.JoinHostPort(host, "0")
+}
+
+// keys reads and derives the cluster's keys; there are none without a file.
+func (c *ClusterFlags) keys() (Keys, error) {
+	if c.KeyFile != "" {
+		secret, err := ReadSecret(c.KeyFile)
+		if err != nil {
+			return Keys{}, fmt.Errorf("--cluster-key-file: %w", err)
+		}
+		return DeriveKeys(secret)
+	}
+	for _, f := range [][2]string{{"gossip", c.Gossip}, {"link", c.linkAddr()}} {
+		if !Loopback(f[1]) {
+			return Keys{}, fmt.Errorf("--%s %s is reachable from other machines: it needs --cluster-key-file", f[0], f[1])
+		}
+	}
+	return Keys{}, nil
+}
+
+// Self says what a process is to its cluster.
+type Self struct {
+	Role    directory.Role
+	Kinds   []string // hosts only
+	Ops     string   // bound address of the operations listener
+	Log     zerolog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Cluster is a process's place in its cluster: its name, links and view.
+type Cluster struct {
+	ID      directory.NodeID
+	Keys    Keys // empty where the cluster has no secret
+	Members *directory.Members
+	Mesh    *link.Mesh
+	Addr    string // this process's link address, as others know it
+
+	links  net.Listener
+	seeded bool
+	begun  time.Time
+}
+
+// OpenCluster binds the link address and makes members and mesh. Handlers can
+// be registered on both until the parts run.
+func OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
+	keys, err := flags.keys()
+	if err != nil {
+		return nil, err
+	}
+	boot := rand.Uint64()>>1 + 1 // never 0
+	c := &Cluster{
+		ID: directory.MakeNodeID(flags.Name, boot), Keys: keys,
+		seeded: len(flags.Join) > 0, begun: time.Now(),
+	}
+	if c.links, err = net.Listen("tcp", flags.linkAddr()); err != nil {
+		return nil, fmt.Errorf("listen for links: %w", err)
+	}
+	if c.Members, err = c.members(flags, boot, self); err != nil {
+		c.links.Close()
+		return nil, err
+	}
+	c.Mesh = link.New(link.Config{
+		Self: string(c.ID), Cluster: flags.Cluster, Key: keys.Link,
+		Log: self.Log, Metrics: self.Metrics,
+	})
+	return c, nil
+}
+
+func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*directory.Members, error) {
+	linkAddr, err := Advertised(c.links.Addr(), flags.Advertise)
+	if err != nil {
+		return nil, err
+	}
+	c.Addr = linkAddr
+	bound, err := net.ResolveTCPAddr("tcp", flags.Gossip)
+	if err != nil {
+		return nil, fmt.Errorf("gossip address: %w", err)
+	}
+	bind, advertise := "0.0.0.0", ""
+	if bound.IP != nil {
+		bind = bound.IP.String()
+	}
+	if flags.Advertise != "" || bound.IP == nil || bound.IP.IsUnspecified() {
+		// Where links come in, gossip does too.
+		if advertise, _, err = net.SplitHostPort(linkAddr); err != nil {
+			return nil, fmt.Errorf("advertise gossip: %w", err)
+		}
+	}
+	cfg := directory.MembersConfig{
+		Name: flags.Name, Boot: boot, Role: self.Role,
+		BindAddr: bind, BindPort: bound.Port, AdvertiseAddr: advertise,
+		LinkAddr: linkAddr, OpsAddr: self.Ops, Kinds: self.Kinds, Build: short(Version()),
+		Cluster: flags.Cluster, Seeds: flags.Join,
+		Log: self.Log, Metrics: self.Metrics,
+	}
+	if Loopback(flags.Gossip) {
+		cfg.Profile = directory.ProfileLocal
+	}
+	if c.Keys.Gossip != nil {
+		cfg.Keys = [][]byte{c.Keys.Gossip}
+	}
+	return directory.NewMembers(cfg)
+}
+
+// short makes a version fit into gossip.
+func short(version string) string { return version[:min(len(version), 40)] }
+
+// AddTo adds links and gossip to the process's parts. Links are added first:
+// who hears of this process can reach it.
+func (c *Cluster) AddTo(parts *Parts) {
+	parts.Add("links", func(ctx context.Context) error { return c.Mesh.Run(ctx, c.links) })
+	parts.Add("gossip", c.Members.Run)
+}
+
+// Close frees what OpenCluster bound, where the parts never ran.
+func (c *Cluster) Close() { c.links.Close() }
+
+// lonelyFor is how long a process that is to join others is not ready while it
+// has found none. After that it may well be the first.
+const lonelyFor = 3 * time.Second
+
+var (
+	errNoGossip = errors.New("gossip does not run yet")
+	errNoHosts  = errors.New("no room host is known")
+)
+
+// Joined is a condition of readiness: gossip runs and has found the others.
+func (c *Cluster) Joined() error {
+	select {
+	case <-c.Members.Ready():
+	default:
+		return errNoGossip
+	}
+	if c.seeded && len(c.Members.View().Nodes) < 2 && time.Since(c.begun) < lonelyFor {
+		return errors.New("no other node found yet")
+	}
+	return nil
+}
+
+// SomeHost is a condition of readiness: there is a room host.
+func (c *Cluster) SomeHost() error {
+	if len(c.Members.View().Hosts) == 0 {
+		return errNoHosts
+	}
+	return nil
+}
+
+// Boot is the boot part of the process's id.
+func (c *Cluster) Boot() string {
+	_, boot, _ := strings.Cut(string(c.ID), "#")
+	return boot
+}
+
+// PortOf is the port of a bound listener.
+func PortOf(ln net.Listener) string {
+	if a, ok := ln.Addr().(*net.TCPAddr); ok {
+		return strconv.Itoa(a.Port)
+	}
+	return ""
+}

@@ -1,0 +1,31 @@
+package daemon
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
+)
+
+// Keys are the secrets of a cluster, all derived from the one in its key file
+// and useless for each other's jobs.
+type Keys struct {
+	Gossip []byte // encrypts gossip
+	Link   []byte // proves who may link
+	Token  []byte // signs resume tokens
+}
+
+// DeriveKeys makes the keys from the cluster's secret.
+func DeriveKeys(secret []byte) (Keys, error) {
+	var k Keys
+	for _, d := range []struct {
+		key *[]byte
+		job string
+	}{{&k.Gossip, "gossip"}, {&k.Link, "link"}, {&k.Token, "resume token"}} {
+		out, err := hkdf.Key(sha256.New, secret, nil, "limpet v1 "+d.job, 32)
+		if err != nil {
+			return Keys{}, fmt.Errorf("derive %s key: %w", d.job, err)
+		}
+		*d.key = out
+	}
+	return k, nil
+}

@@ -1,0 +1,152 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+)
+
+// OpsFlags are the settings of the operations listener.
+type OpsFlags struct {
+	Addr      string
+	TokenFile string
+	Hosts     []string
+}
+
+// Register adds --ops and its companions.
+func (o *OpsFlags) Register(f *Flags, def string) {
+	f.String(&o.Addr, "ops", def, "HOST:PORT", "address of the operations listener: health, metrics, profiles and /v1/", Addr)
+	f.String(&o.TokenFile, "ops-token-file", "", "FILE",
+		"file with the token that the operations listener asks for (Authorization: Bearer); required off loopback")
+	f.List(&o.Hosts, "ops-hosts", "NAME", "host names under which the operations listener may be reached, beside IP addresses and localhost")
+}
+
+// token reads the token, which must be there off loopback.
+func (o OpsFlags) token() ([]byte, error) {
+	if o.TokenFile != "" {
+		return ReadSecret(o.TokenFile)
+	}
+	if !Loopback(o.Addr) {
+		return nil, fmt.Errorf("--ops %s is reachable from other machines: it needs --ops-token-file", o.Addr)
+	}
+	return nil, nil
+}
+
+// Ops is the operations listener. Handlers and checks are added before Run.
+type Ops struct {
+	flags OpsFlags
+	token []byte // empty: none asked
+	log   zerolog.Logger
+	mux   *http.ServeMux
+	ready Readiness
+}
+
+// NewOps makes the listener with /healthz, /readyz, /metrics and
+// /debug/pprof/.
+func NewOps(flags OpsFlags, log zerolog.Logger, metrics prometheus.Gatherer) (*Ops, error) {
+	token, err := flags.token()
+	if err != nil {
+		return nil, err
+	}
+	o := &Ops{flags: flags, token: token, log: log, mux: http.NewServeMux()}
+	o.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		WriteJSON(w, http.StatusOK, map[string]bool{"alive": true})
+	})
+	o.mux.Handle("GET /readyz", &o.ready)
+	o.mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	o.mux.HandleFunc("/debug/pprof/", pprof.Index)
+	o.mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	o.mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	o.mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	o.mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return o, nil
+}
+
+// Handle adds a handler behind the token and the host check.
+func (o *Ops) Handle(pattern string, h http.Handler) { o.mux.Handle(pattern, h) }
+
+// HandleJSON adds a handler whose result is answered as JSON.
+func (o *Ops) HandleJSON(pattern string, h func(r *http.Request) (any, error)) {
+	o.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		v, err := h(r)
+		if err != nil {
+			WriteError(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		WriteJSON(w, http.StatusOK, v)
+	})
+}
+
+// Ready adds a condition of readiness; see Readiness.
+func (o *Ops) Ready(name string, check func() error) { o.ready.Add(name, check) }
+
+// Run serves on ln until ctx is done.
+func (o *Ops) Run(ctx context.Context, ln net.Listener) error {
+	srv := NewServer(o.guard(o.mux), o.log)
+	srv.WriteTimeout = 2 * time.Minute // a profile takes as long as it is asked to
+	if err := Serve(ctx, srv, ln, time.Second); err != nil {
+		return fmt.Errorf("serve operations: %w", err)
+	}
+	return nil
+}
+
+// NewServer is an HTTP server with bounds on time and headers.
+func NewServer(h http.Handler, log zerolog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          StdLog(log, zerolog.DebugLevel),
+	}
+}
+
+// Serve serves until ctx is done, then lets requests end for at most grace.
+// It returns when the server's goroutines have ended or been cut off.
+func Serve(ctx context.Context, srv *http.Server, ln net.Listener, grace time.Duration) error {
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(ln) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if srv.Shutdown(limit) != nil {
+		srv.Close()
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// WriteJSON answers v as JSON.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		status, raw = http.StatusInternalServerError, []byte(`{"error":"the answer does not encode"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(append(raw, '\n'))
+}
+
+// WriteError answers {"error": text}.
+func WriteError(w http.ResponseWriter, status int, text string) {
+	WriteJSON(w, status, map[string]string{"error": text})
+}

@@ -1,0 +1,204 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/link"
+)
+
+// callReport asks a process for its NodeReport, as JSON.
+const callReport = 0x3f
+
+// Bounds of an overview.
+const (
+	MaxReportedRooms = 10_000 // of one host; RoomsLeftOff says how many more there are
+	reportWithin     = 2 * time.Second
+	maxAsking        = 64 // nodes asked at once
+)
+
+// NodeReport is what one process says of itself.
+type NodeReport struct {
+	Node  string `json:"node"` // NAME#BOOT
+	Name  string `json:"name"`
+	Role  string `json:"role"`
+	Build string `json:"build"`
+	Link  string `json:"link"`
+	Ops   string `json:"ops"`
+	UpMS  int64  `json:"up_ms"`
+	Sees  int    `json:"sees"` // nodes in its view
+
+	Kinds       []string `json:"kinds,omitempty"`
+	Draining    bool     `json:"draining,omitempty"`
+	Connections int      `json:"connections"`
+	RoomCount   int      `json:"room_count"`
+	Members     int      `json:"members"`
+
+	Rooms        []RoomReport `json:"rooms,omitempty"`
+	RoomsLeftOff int          `json:"rooms_left_off,omitempty"`
+}
+
+// RoomReport is one live room.
+type RoomReport struct {
+	Room        string            `json:"room"` // KIND/ROOM
+	Host        string            `json:"host"` // the host's name
+	Epoch       uint64            `json:"epoch"`
+	Incarnation uint64            `json:"incarnation"`
+	Members     int               `json:"members"`
+	Max         int               `json:"max"`
+	Connected   int               `json:"connected"`
+	Labels      map[string]string `json:"labels,omitempty"`
+}
+
+// Overview is what all processes say of themselves, and how many did.
+type Overview struct {
+	Gateways     []NodeReport `json:"gateways"`
+	Hosts        []NodeReport `json:"hosts"`
+	Rooms        []RoomReport `json:"rooms"`
+	RoomsLeftOff int          `json:"rooms_left_off"`
+	Asked        int          `json:"asked"`
+	Answered     int          `json:"answered"`
+	Missing      []Missing    `json:"missing"`
+}
+
+// Missing is a node that did not answer.
+type Missing struct {
+	Node  string `json:"node"`
+	Role  string `json:"role"`
+	Error string `json:"error"`
+}
+
+// Report fills in what every process knows of itself.
+func (c *Cluster) Report() NodeReport {
+	view := c.Members.View()
+	r := NodeReport{
+		Node: string(c.ID), Name: c.ID.Name(), Build: Version(), Link: c.Addr,
+		UpMS: time.Since(c.begun).Milliseconds(), Sees: len(view.Nodes),
+	}
+	if n := view.Node(c.ID); n != nil {
+		r.Role, r.Ops, r.Kinds, r.Draining = n.Role.String(), n.Ops, n.Kinds, n.Draining
+	}
+	return r
+}
+
+// SetRooms fills in a host's rooms, the first MaxReportedRooms by name.
+func (r *NodeReport) SetRooms(rooms []RoomReport) {
+	slices.SortFunc(rooms, func(a, b RoomReport) int { return cmp.Compare(a.Room, b.Room) })
+	r.RoomCount, r.Members = len(rooms), 0
+	for _, room := range rooms {
+		r.Members += room.Members
+	}
+	r.RoomsLeftOff = max(0, len(rooms)-MaxReportedRooms)
+	r.Rooms = rooms[:len(rooms)-r.RoomsLeftOff]
+}
+
+// ServeReports answers other processes' questions for report, and serves
+// /v1/status (this process) and /v1/cluster (all of them). Call it before the
+// parts run.
+func (c *Cluster) ServeReports(ops *Ops, report func() NodeReport) {
+	c.Mesh.OnCall(callReport, func(context.Context, *link.Link, []byte) ([]byte, error) {
+		return encodeReport(report())
+	})
+	ops.HandleJSON("GET /v1/status", func(*http.Request) (any, error) {
+		r := report()
+		r.Rooms, r.RoomsLeftOff = nil, 0
+		return map[string]any{"self": r, "nodes": c.Members.View().Nodes}, nil
+	})
+	ops.HandleJSON("GET /v1/cluster", func(req *http.Request) (any, error) {
+		return c.overview(req.Context(), report()), nil
+	})
+}
+
+// encodeReport leaves rooms off until the answer fits a link's frame.
+func encodeReport(r NodeReport) ([]byte, error) {
+	for {
+		raw, err := json.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("encode report: %w", err)
+		}
+		if len(raw) < link.MaxFrame/2 || len(r.Rooms) == 0 {
+			return raw, nil
+		}
+		keep := len(r.Rooms) / 2
+		r.RoomsLeftOff += len(r.Rooms) - keep
+		r.Rooms = r.Rooms[:keep]
+	}
+}
+
+// overview asks every node in the view.
+func (c *Cluster) overview(ctx context.Context, self NodeReport) Overview {
+	ctx, cancel := context.WithTimeout(ctx, reportWithin)
+	defer cancel()
+	nodes := c.Members.View().Nodes
+	reports := make([]NodeReport, len(nodes))
+	errs := make([]error, len(nodes))
+	var asking sync.WaitGroup
+	slots := make(chan struct{}, maxAsking)
+	for i, n := range nodes {
+		if n.ID == c.ID {
+			reports[i] = self
+			continue
+		}
+		slots <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-slots }()
+			reports[i], errs[i] = c.ask(ctx, n)
+		})
+	}
+	asking.Wait()
+	return compose(nodes, reports, errs)
+}
+
+func (c *Cluster) ask(ctx context.Context, n *directory.Node) (NodeReport, error) {
+	if n.Link == "" {
+		return NodeReport{}, errors.New("node has no link address")
+	}
+	l, err := c.Mesh.Link(ctx, string(n.ID), n.Link)
+	if err != nil {
+		return NodeReport{}, err
+	}
+	raw, err := l.Call(ctx, callReport, nil)
+	if err != nil {
+		return NodeReport{}, err
+	}
+	var r NodeReport
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return NodeReport{}, fmt.Errorf("decode report: %w", err)
+	}
+	return r, nil
+}
+
+func compose(nodes []*directory.Node, reports []NodeReport, errs []error) Overview {
+	o := Overview{
+		Gateways: []NodeReport{}, Hosts: []NodeReport{}, Rooms: []RoomReport{}, Missing: []Missing{},
+		Asked: len(nodes),
+	}
+	for i, n := range nodes {
+		r := reports[i]
+		if errs[i] != nil {
+			o.Missing = append(o.Missing, Missing{Node: string(n.ID), Role: n.Role.String(), Error: errs[i].Error()})
+			continue
+		}
+		o.Answered++
+		o.Rooms = append(o.Rooms, r.Rooms...)
+		o.RoomsLeftOff += r.RoomsLeftOff
+		r.Rooms, r.RoomsLeftOff = nil, 0
+		if n.Role == directory.RoleGateway {
+			o.Gateways = append(o.Gateways, r)
+		} else {
+			o.Hosts = append(o.Hosts, r)
+		}
+	}
+	slices.SortFunc(o.Rooms, func(a, b RoomReport) int {
+		return cmp.Or(cmp.Compare(a.Room, b.Room), cmp.Compare(a.Epoch, b.Epoch))
+	})
+	return o
+}

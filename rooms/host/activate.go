@@ -1,0 +1,196 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// flight is one activation under way, which all who ask for its room share.
+type flight struct {
+	id    wire.RoomID
+	kind  rooms.Kind
+	mode  wire.Mode
+	floor wire.Epoch
+
+	done chan struct{} // closed when loc and err are set
+	loc  directory.Location
+	err  error
+}
+
+// Activate makes a room live here. It implements directory.Host.
+//
+// floor is an epoch that the asker takes for over. A copy at or below it is
+// checked against the store before it is given as the answer; if its claim
+// stands at floor it is the room, whatever the asker heard.
+func (h *Host) Activate(ctx context.Context, id wire.RoomID, mode wire.Mode, floor wire.Epoch) (directory.Location, error) {
+	loc, err := h.activate(ctx, id, mode, floor)
+	h.metrics.activated(err)
+	return loc, err
+}
+
+func (h *Host) activate(ctx context.Context, id wire.RoomID, mode wire.Mode, floor wire.Epoch) (directory.Location, error) {
+	for ctx.Err() == nil {
+		r, f, started, err := h.begin(id, mode, floor)
+		switch {
+		case err != nil:
+			return directory.Location{}, err
+		case r != nil && r.over.Load():
+			await(ctx, r.done)
+		case r != nil && mode == wire.ModeCreate:
+			return directory.Location{}, wire.Refuse(wire.CodeRoomExists, "room exists")
+		case r != nil:
+			if stands, err := h.confirm(ctx, r, floor); stands || err != nil {
+				return r.location(), err
+			}
+		default:
+			await(ctx, f.done)
+			if ctx.Err() == nil && (started || f.err != nil && f.mode == mode && f.floor >= floor) {
+				return f.loc, f.err
+			}
+		}
+	}
+	return directory.Location{}, &wire.Error{Code: wire.CodeTimeout, RetryMS: 200, Text: "the room did not start in time"}
+}
+
+func await(ctx context.Context, done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// begin finds the live copy or the flight of a room, or starts one.
+func (h *Host) begin(id wire.RoomID, mode wire.Mode, floor wire.Epoch) (r *room, f *flight, started bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.live[id]; r != nil {
+		return r, nil, false, nil
+	}
+	if f := h.flights[id]; f != nil {
+		return nil, f, false, nil
+	}
+	k, err := h.admit(id, mode)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	f = &flight{id: id, kind: k, mode: mode, floor: floor, done: make(chan struct{})}
+	h.launch(f)
+	return nil, f, true, nil
+}
+
+// admit says whether a room may start here now; mu is held.
+func (h *Host) admit(id wire.RoomID, mode wire.Mode) (rooms.Kind, error) {
+	if _, err := wire.ParseRoom(string(id)); err != nil {
+		return rooms.Kind{}, wire.Refuse(wire.CodeBadRequest, err.Error())
+	}
+	if mode > wire.ModeJoinOrCreate {
+		return rooms.Kind{}, wire.Refuse(wire.CodeBadRequest, "no mode of a single room")
+	}
+	k, ok := h.kinds[id.Kind()]
+	switch {
+	case !ok:
+		return k, wire.Refuse(wire.CodeUnknownKind, "kind "+id.Kind()+" is not served here")
+	case h.closing || h.ctx == nil:
+		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 200, Text: "host is not running"}
+	case !h.lease.granted():
+		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "host has no lease in the store"}
+	case len(h.live)+len(h.flights) >= h.cfg.MaxRooms:
+		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 1000, Text: "host is full"}
+	case len(h.flights) >= h.cfg.MaxActivations:
+		return k, &wire.Error{Code: wire.CodeBusy, RetryMS: 100, Text: "host starts as many rooms as it may"}
+	}
+	if wait := h.faults.quarantined(id, time.Now()); wait > 0 {
+		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: uint32(wait.Milliseconds()),
+			Text: "the room's code keeps failing"}
+	}
+	return k, nil
+}
+
+// launch starts a flight; mu is held.
+func (h *Host) launch(f *flight) {
+	h.flights[f.id] = f
+	ctx := h.ctx
+	h.running.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, h.cfg.ClaimWithin)
+		defer cancel()
+		f.loc, f.err = h.bring(ctx, f)
+		h.land(f)
+	})
+}
+
+// land ends a flight.
+func (h *Host) land(f *flight) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.flights[f.id] == f {
+		delete(h.flights, f.id)
+	}
+	close(f.done)
+}
+
+// bring claims a room, loads it and starts it.
+func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error) {
+	began := time.Now()
+	g, err := h.claimFor(ctx, f.kind, f.id, f.mode, f.floor)
+	if err != nil {
+		return directory.Location{}, refusal(err)
+	}
+	r, err := h.load(f.kind, g)
+	if err != nil {
+		h.log.Error().Err(err).Str("room", string(f.id)).Uint64("epoch", uint64(g.Claim.Epoch)).Msg("room does not load")
+		h.faults.note(f.id, time.Now())
+		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 1000, Text: "the room's state does not load"}
+	}
+	if !h.enter(r) {
+		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 100, Text: "host lost its lease meanwhile"}
+	}
+	r.log.Info().Bool("created", g.Created).Int("bytes", len(g.Data)).Dur("took", time.Since(began)).Msg("room started")
+	return r.location(), nil
+}
+
+// enter makes a copy live and starts its loop, unless the host stops or its
+// claim names a lease that the process no longer has: then nobody has checked
+// that it stands.
+func (h *Host) enter(r *room) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing || h.lease.current() != r.holder {
+		return false
+	}
+	var ctx context.Context
+	ctx, r.kill = context.WithCancelCause(h.ctx)
+	h.live[r.id] = r
+	h.unsaved.Add(1)
+	h.running.Go(func() { r.live(ctx) })
+	return true
+}
+
+// confirm reports whether a live copy is the answer for one who takes floor
+// for over. Where it is not, its copy is on its way out.
+func (h *Host) confirm(ctx context.Context, r *room, floor wire.Epoch) (bool, error) {
+	if floor < r.claim.Epoch {
+		return true, nil
+	}
+	errs, err := h.cfg.Store.Check(ctx, []snapshot.Claim{r.claim})
+	if err == nil && len(errs) == 1 {
+		err = errs[0]
+	}
+	switch {
+	case err == nil && floor == r.claim.Epoch:
+		return true, nil
+	case err == nil, errors.Is(err, snapshot.ErrMissing): // the store went back behind an epoch that was seen
+		r.post(event{kind: evReclaim, floor: floor})
+	case errors.Is(err, snapshot.ErrFenced):
+		r.kill(errFenced)
+	default:
+		return false, refusal(err)
+	}
+	await(ctx, r.done)
+	return false, nil
+}

@@ -1,0 +1,165 @@
+package host
+
+import (
+	"errors"
+	"time"
+
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/rooms/internal/actor"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// saving is where a copy's checkpoints stand. The loop owns it.
+type saving struct {
+	seq   uint64
+	busy  bool      // the writer has one that it has not answered
+	again bool      // the last one did not reach the store
+	due   time.Time // not before, unless it is urgent
+
+	cut     actor.Cut // what the last one covers
+	encoded time.Time // when the last one was made
+	changed time.Time // the oldest change that is not in the store, zero: none
+
+	refused    bool // the store will not take it as it is: durable acks pause
+	paused     bool // the members were told that durable acks pause
+	reclaiming bool // the store lost the room and is asked for it again
+}
+
+// refusedRetry is how long a refused checkpoint waits for the state to have
+// become acceptable.
+const refusedRetry = 10 * time.Second
+
+func (r *room) durable() bool { return r.kind.Durability != rooms.None() }
+
+// wantsSave reports whether there is something to save and nothing in the way.
+func (r *room) wantsSave() bool {
+	s := &r.save
+	return r.durable() && !s.busy && !s.reclaiming && !r.close.asked && (s.again || r.actor.Dirty())
+}
+
+// saveAt is when the next checkpoint is due, zero where none is wanted.
+func (r *room) saveAt() time.Time {
+	if !r.wantsSave() {
+		return time.Time{}
+	}
+	return r.save.due
+}
+
+// checkpoint encodes the room, if that is due, and hands it to the writer. The
+// store is never waited for.
+func (r *room) checkpoint(now time.Time) {
+	s := &r.save
+	if !r.durable() {
+		if r.actor.Urgent() { // nothing to wait for
+			r.actor.Saved(now, r.actor.Mark())
+		}
+		return
+	}
+	if s.changed.IsZero() && r.actor.Dirty() {
+		s.changed = now
+	}
+	if !r.wantsSave() || now.Before(s.due) && (s.again || !r.actor.Urgent()) {
+		return
+	}
+	req, err := r.encode(now)
+	if err != nil {
+		r.refuse(now, err)
+		return
+	}
+	s.busy = true
+	r.host.writer.Submit(req, func(_ snapshot.SaveRequest, err error) { r.post(event{kind: evSaved, err: err}) })
+}
+
+// encode makes the next checkpoint.
+func (r *room) encode(now time.Time) (snapshot.SaveRequest, error) {
+	body, cut, err := r.actor.Encode()
+	if err != nil {
+		return snapshot.SaveRequest{}, err
+	}
+	s := &r.save
+	s.seq++
+	head := snapshot.Header{Kind: r.kind.Name, Incarnation: r.claim.Incarnation, Epoch: r.claim.Epoch, Seq: s.seq}
+	data, err := snapshot.Encode(head, sealState(now, body))
+	if err != nil {
+		return snapshot.SaveRequest{}, err
+	}
+	s.cut, s.encoded, s.due = cut, now, now.Add(r.kind.Durability.Interval())
+	r.metrics.checkpointBytes.Observe(float64(len(data)))
+	return snapshot.SaveRequest{Claim: r.claim, Seq: s.seq, Data: data}, nil
+}
+
+// saved takes the writer's answer. An error ends the copy.
+func (r *room) saved(now time.Time, err error) error {
+	s := &r.save
+	s.busy = false
+	if r.close.asked { // the tombstone comes after it and decides
+		return nil
+	}
+	switch {
+	case err == nil:
+		if !s.changed.IsZero() {
+			r.metrics.checkpointAge.Observe(now.Sub(s.changed).Seconds())
+		}
+		s.again, s.refused, s.changed = false, false, time.Time{}
+		if r.actor.Dirty() {
+			s.changed = s.encoded
+		}
+		r.actor.Saved(now, s.cut)
+	case errors.Is(err, snapshot.ErrFenced):
+		return errFenced
+	case errors.Is(err, snapshot.ErrMissing):
+		s.again = true
+		r.reclaim(0)
+	case errors.Is(err, snapshot.ErrTooBig), errors.Is(err, snapshot.ErrBadRequest):
+		r.refuse(now, err)
+	default: // the writer is full or ends
+		s.again = true
+		s.due = now.Add(max(r.kind.Durability.Interval(), time.Second))
+	}
+	return nil
+}
+
+// refuse puts the room in the state it has with the store down: it plays on,
+// durable acks pause, members and operator are told.
+func (r *room) refuse(now time.Time, err error) {
+	s := &r.save
+	if !s.refused {
+		r.log.Error().Err(err).Msg("checkpoint refused: durable acks pause, a crash takes the room back to the last one")
+	}
+	r.metrics.checkpointRefused.Inc()
+	s.again, s.refused = true, true
+	s.due = now.Add(max(r.kind.Durability.Interval(), refusedRetry))
+	r.heedStore(now)
+}
+
+// reclaim asks the store for the room anew, above floor, because it has lost
+// it or knows only an older epoch of it. The room plays on until the answer.
+func (r *room) reclaim(floor wire.Epoch) {
+	if r.save.reclaiming || !r.durable() || r.close.asked {
+		return
+	}
+	r.save.reclaiming = true
+	r.log.Warn().Msg("the store has lost the room: claiming it again")
+	r.host.running.Go(func() {
+		g, err := r.host.claim(r.ctx, snapshot.ClaimRequest{
+			Room: r.id, Mode: wire.ModeJoin, Floor: max(floor, r.claim.Epoch), Incarnation: r.claim.Incarnation,
+		})
+		r.post(event{kind: evReclaimed, grant: &g, err: err})
+	})
+}
+
+// reclaimed ends this copy in favour of one under the new claim.
+func (r *room) reclaimed(g *grant, err error) error {
+	var held *snapshot.HeldError
+	switch {
+	case err == nil:
+		return &succession{*g}
+	case errors.As(err, &held):
+		return errFenced
+	case errors.Is(err, snapshot.ErrNoRoom):
+		return &over{wire.CodeEnded, "the room has ended"}
+	}
+	r.save.reclaiming = false
+	return nil
+}

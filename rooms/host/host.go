@@ -1,0 +1,215 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// Config sets up a Host. Zero options take their defaults.
+type Config struct {
+	Node  directory.NodeID // this process, NAME#BOOT
+	Addr  string           // its link address, as gateways dial it
+	Kinds []rooms.Kind
+	Store snapshot.Store
+	Mesh  *link.Mesh // New registers this package's handlers on it, so it must not run yet
+
+	MaxRooms       int           // live rooms; more are turned away as unavailable; default 20,000
+	MaxActivations int           // activations under way; more are turned away as busy; default 256
+	MaxHandles     int           // rooms that one gateway may name on a link; default 65,536
+	MailboxBytes   int           // input payload that waits for a room; more is dropped as busy; default 1 MiB
+	ClaimWithin    time.Duration // bound on an activation; default 5 s
+	SaveWithin     time.Duration // bound on the last saves at shutdown; default 10 s
+
+	// LeaseTTL is the store's lease of this process: a host that hangs for so
+	// long can lose its rooms, one that dies unnoticed keeps them for so long.
+	// It is renewed four times as often. Default 2 s.
+	LeaseTTL time.Duration
+	// Writer bounds the checkpoint queue; Store, OnState, Log and Metrics are
+	// set by New.
+	Writer snapshot.WriterConfig
+
+	Log     zerolog.Logger
+	Metrics prometheus.Registerer // nil: none
+}
+
+func (c *Config) setDefaults() {
+	setDefault(&c.MaxRooms, 20_000)
+	setDefault(&c.MaxActivations, 256)
+	setDefault(&c.MaxHandles, 65_536)
+	setDefault(&c.MailboxBytes, 1<<20)
+	setDefault(&c.ClaimWithin, 5*time.Second)
+	setDefault(&c.SaveWithin, 10*time.Second)
+	setDefault(&c.LeaseTTL, 2*time.Second)
+}
+
+func setDefault[T int | time.Duration](v *T, to T) {
+	if *v <= 0 {
+		*v = to
+	}
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Node == "":
+		return errors.New("room host: Node is not set")
+	case c.Store == nil:
+		return errors.New("room host: Store is not set")
+	case len(c.Kinds) == 0:
+		return errors.New("room host: no kinds to serve")
+	}
+	return nil
+}
+
+// Host runs the rooms of one process. Its methods may be called concurrently;
+// it implements directory.Host.
+type Host struct {
+	// Static.
+	cfg     Config
+	log     zerolog.Logger
+	kinds   map[string]rooms.Kind
+	metrics *metrics
+	lease   *lease
+	writer  *snapshot.Writer
+	claims  *batcher[snapshot.ClaimRequest, snapshot.ClaimResult]
+	closes  *batcher[snapshot.CloseRequest, error]
+	faults  *faults
+
+	storeUp  storeState
+	rooms    sync.WaitGroup // goroutines of rooms
+	flightWG sync.WaitGroup // goroutines of activations
+	released chan struct{}  // closed at shutdown when rooms may tell their gateways
+
+	gatewaysMu sync.RWMutex
+	gateways   map[conn]*gateway
+
+	mu      sync.RWMutex
+	ctx     context.Context           // of rooms and activations; nil unless Run runs
+	live    map[wire.RoomID]*room     // guarded by mu
+	flights map[wire.RoomID]*flight   // guarded by mu
+	closing bool                      // no activation any more; guarded by mu
+	loads   atomic.Pointer[loadCache] // of Load
+}
+
+var _ directory.Host = (*Host)(nil)
+
+// New makes a host that has no rooms yet. It takes activations once Run runs
+// and has a lease.
+func New(cfg Config) (*Host, error) {
+	cfg.setDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	h := &Host{
+		cfg: cfg, log: cfg.Log,
+		kinds:    make(map[string]rooms.Kind, len(cfg.Kinds)),
+		released: make(chan struct{}),
+		gateways: map[conn]*gateway{},
+		live:     map[wire.RoomID]*room{},
+		flights:  map[wire.RoomID]*flight{},
+		faults:   newFaults(),
+	}
+	for _, k := range cfg.Kinds {
+		k, err := k.Checked()
+		if err != nil {
+			return nil, fmt.Errorf("room host: %w", err)
+		}
+		if _, twice := h.kinds[k.Name]; twice {
+			return nil, fmt.Errorf("room host: kind %s is given twice", k.Name)
+		}
+		h.kinds[k.Name] = k
+	}
+	h.metrics = newMetrics(cfg.Metrics, h)
+	h.lease = newLease(h)
+	h.claims = newBatcher("claim rooms", cfg.MaxActivations, cfg.Store.Claim)
+	h.closes = newBatcher("close rooms", cfg.MaxActivations, cfg.Store.Close)
+	w := cfg.Writer
+	w.Store, w.Log, w.Metrics = cfg.Store, cfg.Log, cfg.Metrics
+	w.OnState = func(up bool) { h.storeChanged(&h.storeUp.writerDown, !up) }
+	h.writer = snapshot.NewWriter(w)
+	h.register()
+	return h, nil
+}
+
+// Run runs the host until ctx is done. Then it takes no rooms any more, saves
+// all it has within Config.SaveWithin, ends its lease, tells the gateways, and
+// returns when everything it started has ended. The links and the store must
+// outlive it. It is called once.
+func (h *Host) Run(ctx context.Context) error {
+	services, stopServices := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServices()
+	var eg errgroup.Group
+	for _, run := range []func(context.Context) error{
+		h.writer.Run, h.claims.run, h.closes.run, h.lease.run, h.watch,
+	} {
+		eg.Go(func() error { return run(services) })
+	}
+	inner, stopRooms := context.WithCancelCause(services)
+	h.open(inner)
+	<-ctx.Done()
+	h.shutdown(stopRooms)
+	stopServices()
+	return eg.Wait()
+}
+
+// open lets activations begin.
+func (h *Host) open(ctx context.Context) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ctx = ctx
+}
+
+// Live calls yield for every room that lives here.
+func (h *Host) Live(yield func(directory.Location) bool) {
+	for _, r := range h.all() {
+		if !yield(r.location()) {
+			return
+		}
+	}
+}
+
+// all is every live copy now.
+func (h *Host) all() []*room {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	all := make([]*room, 0, len(h.live))
+	for _, r := range h.live {
+		all = append(all, r)
+	}
+	return all
+}
+
+// find is the live copy of a room, nil where there is none.
+func (h *Host) find(id wire.RoomID) *room {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.live[id]
+}
+
+// Ready says why the host can take no new room now, or nil.
+func (h *Host) Ready() error {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	switch {
+	case h.closing || h.ctx == nil:
+		return errors.New("host is not running")
+	case !h.lease.granted():
+		return errors.New("host has no lease in the store")
+	case len(h.live) >= h.cfg.MaxRooms:
+		return fmt.Errorf("host is full: %d rooms", len(h.live))
+	}
+	return nil
+}

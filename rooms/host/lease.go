@@ -1,0 +1,247 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/snapshot"
+)
+
+const (
+	leaseMargin    = 200 * time.Millisecond // between this clock's idea of the end and the store's
+	leaseCall      = 250 * time.Millisecond // bound on a call that renews
+	leaseRetry     = 50 * time.Millisecond  // after a failed call
+	storeGoneAfter = time.Second            // of failures, seen awake, until rooms go on without
+)
+
+// lease is this process's lease in the store, and with it the answer to
+// whether rooms may speak.
+//
+// Rooms hold from the moment when the lease may have ended by this process's
+// own clock until the store has answered: it renews, or says that the lease
+// has ended. Then the process takes a new one and checks all claims before any
+// room goes on. Only when the store can't be asked for a second do rooms go on
+// without a lease ("adrift").
+type lease struct {
+	host *Host
+	base time.Time // of the monotonic clock
+
+	until  atomic.Int64 // on the monotonic clock: rooms may speak before
+	adrift atomic.Bool
+
+	mu      sync.Mutex
+	holder  snapshot.Holder // the last one taken
+	changed chan struct{}   // closed and replaced when until has moved
+
+	ended chan struct{} // closed when run has returned
+	taken chan struct{} // capacity 1: a new lease, to which claims must be moved
+
+	// Owned by run.
+	count    int
+	held     bool // holder was taken and has not been answered as ended
+	settled  bool // claims were checked under it
+	failures int  // calls in a row
+	since    time.Duration
+	beat     time.Duration // when the last attempt ended
+}
+
+func newLease(h *Host) *lease {
+	return &lease{host: h, base: time.Now(), changed: make(chan struct{}),
+		ended: make(chan struct{}), taken: make(chan struct{}, 1)}
+}
+
+// now is the monotonic clock.
+func (l *lease) now() time.Duration { return time.Since(l.base) }
+
+// valid reports whether rooms may speak.
+func (l *lease) valid() bool { return int64(l.now()) < l.until.Load() }
+
+// granted reports whether the store's lease runs, beyond doubt.
+func (l *lease) granted() bool { return l.valid() && !l.adrift.Load() }
+
+// current is the lease that new claims name, "" before there is one.
+func (l *lease) current() snapshot.Holder {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.holder
+}
+
+// pass returns when rooms may speak, or with ctx's cause.
+func (l *lease) pass(ctx context.Context) error {
+	if l.valid() {
+		return nil
+	}
+	l.host.metrics.holds.Inc()
+	for {
+		l.mu.Lock()
+		changed := l.changed
+		l.mu.Unlock()
+		if l.valid() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// set moves the end of the time in which rooms may speak.
+func (l *lease) set(until time.Duration) {
+	l.until.Store(int64(until))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// run keeps the lease until ctx is done, then ends it.
+func (l *lease) run(ctx context.Context) error {
+	defer close(l.ended)
+	defer l.release()
+	for ctx.Err() == nil {
+		sent := l.now()
+		err := l.attempt(ctx)
+		wait := l.host.cfg.LeaseTTL / 4
+		switch {
+		case err == nil:
+			l.extend(sent)
+		case errors.Is(err, snapshot.ErrLeaseEnded):
+			l.lost()
+			wait = leaseRetry
+		case ctx.Err() == nil:
+			l.failed(err)
+			wait = leaseRetry
+		}
+		l.beat = l.now()
+		sleep(ctx, wait)
+	}
+	return nil
+}
+
+// attempt renews the lease, or takes one and checks the claims.
+func (l *lease) attempt(ctx context.Context) error {
+	short, cancel := context.WithTimeout(ctx, leaseCall)
+	defer cancel()
+	store, ttl := l.host.cfg.Store, l.host.cfg.LeaseTTL
+	if l.held {
+		if err := store.RenewLease(short, l.holder, ttl); err != nil {
+			return fmt.Errorf("renew lease: %w", err)
+		}
+	} else if err := l.take(short); err != nil {
+		return fmt.Errorf("take lease: %w", err)
+	}
+	if l.settled {
+		return nil
+	}
+	if err := l.host.settleClaims(ctx); err != nil {
+		return fmt.Errorf("check claims: %w", err)
+	}
+	l.settled = true
+	select {
+	case l.taken <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// take asks for a lease under a new count: whether an earlier answer was lost
+// does not matter then.
+func (l *lease) take(ctx context.Context) error {
+	l.count++
+	holder := snapshot.Holder(fmt.Sprintf("%s/%d", l.host.cfg.Node, l.count))
+	if err := l.host.cfg.Store.TakeLease(ctx, holder, l.host.cfg.LeaseTTL); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.holder = holder
+	l.mu.Unlock()
+	l.held, l.settled = true, false
+	return nil
+}
+
+// extend opens the gate. The store counts from when the call reached it, which
+// is not before sent; 1 % is for clocks that run at different rates.
+func (l *lease) extend(sent time.Duration) {
+	if l.adrift.Swap(false) {
+		l.host.log.Info().Msg("store answers again")
+	}
+	l.failures = 0
+	l.host.metrics.lease.Set(1)
+	l.host.storeChanged(&l.host.storeUp.leaseDown, false)
+	l.set(sent + l.host.cfg.LeaseTTL - l.host.cfg.LeaseTTL/100 - leaseMargin)
+}
+
+// lost closes the gate: others may have taken rooms over.
+func (l *lease) lost() {
+	l.adrift.Store(false)
+	l.set(0)
+	l.failures = 0
+	l.host.metrics.lease.Set(0)
+	if l.held {
+		l.host.metrics.leasesLost.Inc()
+		l.host.log.Warn().Str("lease", string(l.holder)).Msg("lease has ended, holding all rooms until claims are checked")
+	}
+	l.held, l.settled = false, false
+}
+
+// failed notes that the store did not answer. Time that this process slept
+// through says nothing about the store, so a gap starts the count anew.
+func (l *lease) failed(err error) {
+	now := l.now()
+	if l.beat > 0 && now-l.beat > l.host.cfg.LeaseTTL/4+4*leaseCall {
+		l.failures = 0
+	}
+	if l.failures++; l.failures == 1 {
+		l.since = now
+	}
+	if l.failures == 2 {
+		l.host.storeChanged(&l.host.storeUp.leaseDown, true)
+	}
+	if l.failures < 3 || now-l.since < storeGoneAfter || l.adrift.Load() {
+		return
+	}
+	l.host.log.Error().Err(err).Msg("store can't be asked: rooms go on without a lease")
+	l.adrift.Store(true)
+	l.host.metrics.lease.Set(-1)
+	l.set(math.MaxInt64)
+}
+
+// release ends the lease, so that others can claim the rooms at once.
+func (l *lease) release() {
+	if !l.held {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := l.host.cfg.Store.EndLease(ctx, l.holder); err != nil {
+		l.host.log.Warn().Err(err).Msg("lease not ended, it runs out by itself")
+	}
+}
+
+// nodeOf is the process in a holder's name, NAME#BOOT/COUNT.
+func nodeOf(h snapshot.Holder) directory.NodeID {
+	at := strings.LastIndexByte(string(h), '/')
+	if at < 0 {
+		return directory.NodeID(h)
+	}
+	return directory.NodeID(h[:at])
+}
+
+// sleep waits for d or ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

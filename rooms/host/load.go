@@ -1,0 +1,109 @@
+package host
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/rooms/internal/actor"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// load makes a copy from what a claim brought.
+func (h *Host) load(k rooms.Kind, g grant) (*room, error) {
+	if g.Data == nil {
+		return h.newRoom(k, g, nil, 0, 0)
+	}
+	head, state, err := snapshot.Decode(g.Data, k.Name, 0)
+	if err != nil {
+		return nil, err
+	}
+	if head.Incarnation != g.Claim.Incarnation {
+		return nil, fmt.Errorf("checkpoint is of incarnation %d, want %d", head.Incarnation, g.Claim.Incarnation)
+	}
+	at, body, err := openState(state)
+	if err != nil {
+		return nil, err
+	}
+	return h.newRoom(k, g, body, max(0, time.Since(at)), head.Seq)
+}
+
+// newRoom makes a copy that does not run yet: it decodes the state and calls
+// the handler's Start.
+func (h *Host) newRoom(k rooms.Kind, g grant, body []byte, age time.Duration, seq uint64) (r *room, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	now := time.Now()
+	r = &room{
+		host: h, id: g.Claim.Room, kind: k, claim: g.Claim, holder: g.holder,
+		log:     h.log.With().Str("room", string(g.Claim.Room)).Uint64("epoch", uint64(g.Claim.Epoch)).Logger(),
+		metrics: h.metrics.kinds[k.Name],
+		box:     newMailbox(k.Mailbox, h.cfg.MailboxBytes, k.MaxMembers),
+		done:    make(chan struct{}),
+		ports:   map[*port]struct{}{},
+		began:   now,
+	}
+	r.save = saving{seq: seq, due: now.Add(spread(r.id, k.Durability.Interval()))}
+	r.actor, err = actor.New(actor.Config{
+		Kind: k, Room: r.id, Incarnation: g.Claim.Incarnation, Epoch: g.Claim.Epoch,
+		Host: string(h.cfg.Node), Log: roomLog(r.log), Seed: seed(),
+		Saved: body, Age: age, Poisoned: h.faults.poisoned(r.id),
+	}, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.actor.Failure(); err != nil {
+		return nil, err
+	}
+	r.timer = time.NewTimer(0) // the first step arms it
+	return r, nil
+}
+
+func roomLog(l zerolog.Logger) *slog.Logger { return slog.New(zerolog.NewSlogHandler(l)) }
+
+func seed() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+var spreadSeed = maphash.MakeSeed()
+
+// spread is a room's place in an interval, so that rooms that start together
+// don't save together.
+func spread(id wire.RoomID, interval time.Duration) time.Duration {
+	if interval <= 0 {
+		return 0
+	}
+	return time.Duration(maphash.String(spreadSeed, string(id)) % uint64(interval))
+}
+
+// The state in a checkpoint's envelope is
+//
+//	u64 when it was encoded, Unix milliseconds | the room's own encoding
+
+// sealState puts the time before a room's encoding.
+func sealState(now time.Time, body []byte) []byte {
+	b := make([]byte, 8, 8+len(body))
+	binary.BigEndian.PutUint64(b, uint64(now.UnixMilli()))
+	return append(b, body...)
+}
+
+func openState(state []byte) (at time.Time, body []byte, err error) {
+	if len(state) < 8 {
+		return at, nil, errors.New("checkpoint's state is truncated")
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(state))), state[8:], nil
+}

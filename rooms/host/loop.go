@@ -1,0 +1,205 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/rooms/internal/actor"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// room is one live copy of a room.
+type room struct {
+	// Static.
+	host  *Host
+	id    wire.RoomID
+	kind  rooms.Kind
+	claim snapshot.Claim // its epoch and incarnation are the copy's
+	log   zerolog.Logger
+	box   *mailbox
+	kill  context.CancelCauseFunc
+	done  chan struct{} // closed when the copy has left the host's table
+
+	// Owned by run.
+	actor  *actor.Room
+	ports  map[*port]struct{}
+	taken  batch
+	out    outbox
+	save   saving
+	close  closure
+	timer  *time.Timer
+	armed  time.Time // when timer fires, zero if it does not
+	empty  time.Time // since when there is no member, zero while there is one
+	events [eventKinds]int
+
+	// Read by others.
+	status status
+	calls  pulse
+}
+
+// run is the room's loop. It returns why the copy is over.
+func (r *room) run(ctx context.Context) (why error) {
+	defer func() {
+		if v := recover(); v != nil {
+			why = &failure{fmt.Errorf("runtime panic: %v\n%s", v, debug.Stack())}
+		}
+	}()
+	for {
+		select {
+		case <-r.box.ready:
+		case <-r.timer.C:
+			r.host.metrics.late(r.kind.Name, time.Since(r.armed))
+			r.armed = time.Time{}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := r.step(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// step handles what has happened and what is due. While the lease is in
+// question it waits: events stay in the mailbox, which is bounded.
+func (r *room) step(ctx context.Context) error {
+	if err := r.host.lease.pass(ctx); err != nil {
+		return err
+	}
+	now := time.Now()
+	r.heedStore(now)
+	if err := r.handleAll(ctx, now); err != nil {
+		return err
+	}
+	r.calls.begin()
+	r.actor.Tick(now)
+	r.actor.Flush(now)
+	r.calls.end()
+	if err := r.failed(); err != nil {
+		return err
+	}
+	if err := r.settle(now); err != nil {
+		return err
+	}
+	if err := r.emit(ctx); err != nil {
+		return err
+	}
+	r.publish(now)
+	r.arm(now)
+	return nil
+}
+
+// handleAll takes the mailbox's batch through the state machine.
+func (r *room) handleAll(ctx context.Context, now time.Time) error {
+	r.taken = r.box.take(r.taken)
+	for i := range r.taken.events {
+		ev := &r.taken.events[i]
+		r.events[ev.kind]++
+		r.calls.begin()
+		err := r.handle(now, ev, r.taken.bytes[ev.at:ev.end])
+		r.calls.end()
+		if err == nil {
+			err = r.failed()
+		}
+		if err == nil && len(r.out.bytes) > emitAbove {
+			err = r.emit(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r.askAgain(now)
+	r.host.metrics.took(r.kind.Name, &r.events, len(r.taken.bytes), len(r.taken.lost))
+	return nil
+}
+
+// handle is one event. An error ends the copy.
+func (r *room) handle(now time.Time, ev *event, payload []byte) error {
+	switch ev.kind {
+	case evAttach:
+		r.ports[ev.port] = struct{}{}
+		r.actor.Attach(now, ev.port, *ev.attach)
+	case evInput:
+		r.actor.Input(now, ev.port, ev.who, ev.n, payload)
+	case evSkip:
+		r.actor.Skip(now, ev.port, ev.who, ev.n, ev.to)
+	case evLeave:
+		r.actor.Leave(now, ev.port, ev.who, ev.n)
+	case evDetach:
+		r.actor.Detach(now, ev.port, ev.who)
+	case evPortDown:
+		ev.port.down = true
+		delete(r.ports, ev.port)
+		r.actor.PortDown(now, ev.port)
+	case evSaved:
+		return r.saved(now, ev.err)
+	case evClosed:
+		return r.closed(now, ev.err)
+	case evReclaimed:
+		return r.reclaimed(ev.claim, ev.err)
+	}
+	return nil
+}
+
+// askAgain asks for the inputs that the mailbox had no room for. No input has
+// the number 2^64-1; the room answers it with the one it waits for.
+func (r *room) askAgain(now time.Time) {
+	for l := range r.taken.lost {
+		r.actor.Input(now, l.port, l.who, ^wire.Input(0), nil)
+	}
+}
+
+// settle begins the checkpoint or the closing that is due, or ends a copy that
+// nobody needs.
+func (r *room) settle(now time.Time) error {
+	if r.actor.Len() > 0 {
+		r.empty = time.Time{}
+	} else if r.empty.IsZero() {
+		r.empty = now
+	}
+	if code, text, ended := r.actor.Ended(); ended {
+		return r.closeRoom(now, code, text)
+	}
+	r.checkpoint(now)
+	if r.idleAt() != (time.Time{}) && !now.Before(r.idleAt()) && r.box.closeIfEmpty() {
+		return errIdle
+	}
+	return nil
+}
+
+// arm sets the one timer to what is due next.
+func (r *room) arm(now time.Time) {
+	due := earliest(r.actor.Next(), r.saveAt(), r.close.retry, r.idleAt())
+	if due.Equal(r.armed) {
+		return
+	}
+	if r.armed = due; due.IsZero() {
+		r.timer.Stop()
+	} else {
+		r.timer.Reset(due.Sub(now))
+	}
+}
+
+// earliest is the first of the times that are not zero.
+func earliest(ts ...time.Time) time.Time {
+	var first time.Time
+	for _, t := range ts {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
+}
+
+func (r *room) location() directory.Location {
+	return directory.Location{
+		Room: r.id, Node: r.host.cfg.Node, Addr: r.host.cfg.Addr,
+		Epoch: r.claim.Epoch, Incarnation: r.claim.Incarnation,
+	}
+}

@@ -1,0 +1,194 @@
+package host
+
+import (
+	"sync"
+
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+// event is something that happened to a room.
+type event struct {
+	kind    eventKind
+	port    *port
+	who     peer.Who
+	n, to   wire.Input // an input's, a leave's; a skip's from and to
+	at, end int        // the payload within its batch's bytes
+	attach  *peer.Attach
+	claim   snapshot.Claim // reclaimed
+	err     error          // saved, closed, reclaimed
+}
+
+type eventKind uint8
+
+const (
+	evAttach eventKind = iota
+	evInput
+	evSkip
+	evLeave
+	evDetach
+	evPortDown  // its gateway released the handle, or its link broke
+	evSaved     // the writer's answer to a checkpoint
+	evClosed    // the store's answer to a tombstone
+	evReclaimed // the store's answer to a claim after it lost the room
+	eventKinds
+)
+
+var eventNames = [eventKinds]string{
+	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaimed",
+}
+
+// verdict is what became of an event.
+type verdict uint8
+
+const (
+	queued  verdict = iota
+	dropped         // no room for an input: the loop will ask its sender for it again
+	overrun         // no room for what can't be asked for again
+	gone            // the copy is over
+)
+
+// mailbox holds the events that wait for a room, in order. Inputs and control
+// events are bounded apart, so that a flood of the one never keeps out the
+// other; answers to the room's own requests, of which each is outstanding at
+// most once, and one portDown for each port are always taken.
+type mailbox struct {
+	ready chan struct{} // capacity 1: there may be something to take
+
+	maxInputs, maxBytes, maxControls int
+
+	mu       sync.Mutex
+	next     batch
+	inputs   int
+	controls int
+	closed   bool
+}
+
+// batch is what a loop takes at once.
+type batch struct {
+	events []event
+	bytes  []byte            // payloads
+	lost   map[loss]struct{} // senders of inputs that were dropped
+}
+
+// loss is a member who must be asked for its inputs again.
+type loss struct {
+	port *port
+	who  peer.Who
+}
+
+func newMailbox(inputs, bytes, members int) *mailbox {
+	return &mailbox{
+		ready:     make(chan struct{}, 1),
+		maxInputs: inputs, maxBytes: bytes,
+		maxControls: max(1024, 4*members), // every member may come and go at once
+	}
+}
+
+// put takes an event in; payload is copied. first tells that nothing was
+// waiting before: whoever puts the first event wakes the room, at once or when
+// it has put what else it has.
+func (b *mailbox) put(ev event, payload []byte) (v verdict, first bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return gone, false
+	case ev.kind <= evDetach:
+		if v := b.admit(ev, len(payload)); v != queued {
+			return v, false
+		}
+	}
+	ev.at = len(b.next.bytes)
+	b.next.bytes = append(b.next.bytes, payload...)
+	ev.end = len(b.next.bytes)
+	b.next.events = append(b.next.events, ev)
+	return queued, len(b.next.events) == 1
+}
+
+// admit counts an event from a gateway in; mu is held.
+func (b *mailbox) admit(ev event, size int) verdict {
+	if ev.kind == evAttach || ev.kind == evDetach {
+		if b.controls >= b.maxControls {
+			return overrun
+		}
+		b.controls++
+		return queued
+	}
+	if b.inputs >= b.maxInputs || len(b.next.bytes)+size > b.maxBytes {
+		return b.lose(loss{ev.port, ev.who})
+	}
+	b.inputs++
+	return queued
+}
+
+// lose notes whom to ask again, each once; mu is held.
+func (b *mailbox) lose(l loss) verdict {
+	if b.next.lost == nil {
+		b.next.lost = map[loss]struct{}{}
+	}
+	if _, known := b.next.lost[l]; !known && len(b.next.lost) >= b.maxControls {
+		return overrun
+	}
+	b.next.lost[l] = struct{}{}
+	return dropped
+}
+
+// wake makes the room look into its mailbox. It never blocks.
+func (b *mailbox) wake() {
+	select {
+	case b.ready <- struct{}{}:
+	default:
+	}
+}
+
+// take swaps what waits for the emptied batch that was taken before.
+func (b *mailbox) take(used batch) batch {
+	used.reset()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	used, b.next = b.next, used
+	b.inputs, b.controls = 0, 0
+	return used
+}
+
+// keepBytes and keepEvents are what a quiet room's mailbox may keep allocated.
+const (
+	keepBytes  = 16 << 10
+	keepEvents = 256
+)
+
+// reset empties a batch for its next use. Buffers far larger than their last
+// use are given up.
+func (t *batch) reset() {
+	if cap(t.bytes) > keepBytes && len(t.bytes) < cap(t.bytes)/4 {
+		t.bytes = nil
+	}
+	if cap(t.events) > keepEvents && len(t.events) < cap(t.events)/4 {
+		t.events = nil
+	}
+	clear(t.events) // they hold attaches and ports
+	t.events, t.bytes, t.lost = t.events[:0], t.bytes[:0], nil
+}
+
+// close refuses everything from now on and returns what was still waiting.
+func (b *mailbox) close() batch {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	left := b.next
+	b.next = batch{}
+	return left
+}
+
+// closeIfEmpty closes the mailbox unless something waits.
+func (b *mailbox) closeIfEmpty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.next.events) > 0 {
+		return false
+	}
+	b.closed = true
+	return true
+}

@@ -1,0 +1,46 @@
+package host
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/limpet-games/limpet/rooms"
+)
+
+// storeState is whether durable acks run: neither the lease nor the writer
+// misses the store's answers.
+type storeState struct {
+	down atomic.Bool
+
+	mu                    sync.Mutex
+	leaseDown, writerDown bool // guarded by mu
+}
+
+// storeChanged notes what one of the two sees, and tells the rooms if that
+// makes a difference.
+func (h *Host) storeChanged(which *bool, down bool) {
+	s := &h.storeUp
+	s.mu.Lock()
+	*which = down
+	now := s.leaseDown || s.writerDown
+	before := s.down.Swap(now)
+	s.mu.Unlock()
+	if before == now {
+		return
+	}
+	h.log.Warn().Bool("running", !now).Msg("durable acks")
+	for _, r := range h.all() {
+		r.box.wake()
+	}
+}
+
+// heedStore tells the room when durable acks stop or run again. Kinds without
+// durability have none.
+func (r *room) heedStore(now time.Time) {
+	paused := r.host.storeUp.down.Load() || r.save.refused
+	if r.kind.Durability != rooms.None() && paused != r.save.paused {
+		r.save.paused = paused
+		r.actor.StoreRunning(now, !paused)
+	}
+}

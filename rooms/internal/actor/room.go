@@ -1,0 +1,283 @@
+package actor
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"time"
+
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+// Port is where a gateway's output goes: one handle on one link. Ports are
+// compared with ==. Send never blocks and copies head and tail.
+type Port interface {
+	Send(kind peer.Kind, head, tail []byte)
+	Handle() wire.Handle
+}
+
+// Config makes a room.
+type Config struct {
+	Kind        rooms.Kind // as Kind.Checked returned it
+	Room        wire.RoomID
+	Incarnation wire.Incarnation
+	Epoch       wire.Epoch
+	Host        string
+	Log         *slog.Logger  // nil: nothing is logged
+	Seed        uint64        // of the random source of a created room
+	Saved       []byte        // the checkpoint's body; nil: the room is created
+	Age         time.Duration // how old Saved is
+	Poisoned    []Poison      // inputs to pass over, from Room.Poisoned of copies that failed
+}
+
+// Room is one room. As a rooms.Room it is what its handler sees.
+type Room struct {
+	// Static after New.
+	cfg     Config
+	durable bool // checkpointed: not Durability None
+	log     *slog.Logger
+	game
+	base origin
+
+	// Where the room is.
+	now     time.Time
+	depth   int // of handler calls under way
+	failure error
+	culprit *Poison
+	ending  ending
+	dirty   bool
+	urgent  bool
+
+	// Checkpointed, beside the handler's state.
+	seq      wire.Seq
+	members  map[wire.MemberID]*member
+	order    []*member // as they joined; may hold members that are gone
+	holes    int       // how many of those
+	source   *rand.PCG
+	rng      *rand.Rand
+	timers   []timer // the next one first
+	firing   []timer // due, about to run; empty between events
+	labels   map[string]string
+	locked   bool
+	kicked   ring[kickedID]
+	departed ring[departedID]
+	poison   []Poison
+
+	output
+	acks
+	ticks
+	saving
+	away    awayList
+	changed bool // what Listing tells
+	store   bool // durable acks run
+}
+
+// origin is what a restored room's epoch started from.
+type origin struct {
+	epoch wire.Epoch // that wrote the checkpoint, 0 in a created room
+	seq   wire.Seq   // of the checkpoint
+}
+
+// ending is how the room's handler closed it.
+type ending struct {
+	on        bool
+	text      string
+	confirmed bool // gateways were told
+}
+
+// New starts a room: it restores the state, if there is one, and calls Start.
+// An error means that the room can't run: its state does not load, or its
+// handler panicked.
+func New(cfg Config, now time.Time) (*Room, error) {
+	r := &Room{
+		cfg:     cfg,
+		durable: cfg.Kind.Durability.Interval() > 0,
+		log:     cfg.Log,
+		now:     now,
+		members: map[wire.MemberID]*member{},
+		source:  rand.NewPCG(cfg.Seed, 0x6c696d706574),
+		changed: true,
+		store:   true,
+		dirty:   true,
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.rng = rand.New(r.source)
+	r.kicked.limit, r.departed.limit = maxKicked, maxDeparted
+	r.output.open(r)
+	if err := r.load(); err != nil {
+		return nil, fmt.Errorf("start room %s: %w", cfg.Room, err)
+	}
+	r.ticks.open(r)
+	r.start()
+	if r.failure != nil {
+		return nil, fmt.Errorf("start room %s: %w", cfg.Room, r.failure)
+	}
+	return r, nil
+}
+
+// load makes the handler and restores what was saved.
+func (r *Room) load() error {
+	if err := r.game.make(r.cfg.Kind); err != nil {
+		return err
+	}
+	if r.cfg.Saved != nil {
+		if err := r.restore(r.cfg.Saved); err != nil {
+			return fmt.Errorf("restore checkpoint: %w", err)
+		}
+	}
+	for _, p := range r.cfg.Poisoned {
+		r.addPoison(p)
+		r.urgent = r.durable
+	}
+	return nil
+}
+
+func (r *Room) start() {
+	if r.ending.on {
+		return
+	}
+	why := rooms.Start{Why: rooms.Created}
+	if r.cfg.Saved != nil {
+		why = rooms.Start{Why: rooms.Restored, Age: r.cfg.Age}
+	}
+	r.onStart(why)
+	r.runTimers()
+}
+
+// begin starts an event. False: the room has failed and does nothing any more.
+func (r *Room) begin(now time.Time) bool {
+	if now.After(r.now) {
+		r.now = now
+	}
+	if r.holes > 16 && r.holes*2 > len(r.order) {
+		r.compact()
+	}
+	return r.failure == nil
+}
+
+// compact takes the members that are gone out of order.
+func (r *Room) compact() {
+	kept := r.order[:0]
+	for _, m := range r.order {
+		if !m.gone {
+			kept = append(kept, m)
+		}
+	}
+	clear(r.order[len(kept):])
+	r.order, r.holes = kept, 0
+}
+
+// runs says whether handlers may still be called with new events.
+func (r *Room) runs() bool { return r.failure == nil && !r.ending.on }
+
+// Next is when Tick or Flush wants to be called next, zero where no time but
+// only an event can bring something about.
+func (r *Room) Next() time.Time {
+	if r.failure != nil {
+		return time.Time{}
+	}
+	next := r.acks.next(r.seq)
+	if r.ending.on {
+		return next
+	}
+	next = earlier(next, r.ticks.next(r))
+	return earlier(next, r.away.next(r.cfg.Kind.Grace))
+}
+
+// earlier is the earlier of two times, where zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Ended tells whether the handler closed the room. Its members hear of it when
+// a cut made after the close is Saved, in a kind without checkpoints at once.
+func (r *Room) Ended() (code wire.Code, text string, ended bool) {
+	if !r.ending.on {
+		return wire.CodeNone, "", false
+	}
+	return wire.CodeRoomClosed, r.ending.text, true
+}
+
+// Stop calls the handler's Stop, before the room is unloaded.
+func (r *Room) Stop(now time.Time) {
+	if r.begin(now) && r.runs() {
+		r.onStop()
+	}
+}
+
+// Listing is what the room says of itself in lists.
+type Listing struct {
+	Members, Max int
+	Labels       map[string]string // not to be changed
+	Open         bool              // takes new members
+	Changed      bool              // since the last call of Room.Listing
+}
+
+// Listing tells what lists show of the room.
+func (r *Room) Listing() Listing {
+	l := Listing{
+		Members: len(r.members),
+		Max:     r.cfg.Kind.MaxMembers,
+		Labels:  r.labels,
+		Changed: r.changed,
+	}
+	l.Open = !r.locked && r.runs() && l.Members < l.Max
+	r.changed = false
+	return l
+}
+
+// Kind is the first part of the room's id.
+func (r *Room) Kind() string { return r.cfg.Room.Kind() }
+
+// Name is the second part of the room's id.
+func (r *Room) Name() string { return r.cfg.Room.Name() }
+
+// Now is the time of the event being handled.
+func (r *Room) Now() time.Time { return r.now }
+
+// Rand is the room's random source.
+func (r *Room) Rand() *rand.Rand { return r.rng }
+
+// Log writes to the host's log.
+func (r *Room) Log() *slog.Logger { return r.log }
+
+// SetLabels replaces the room's labels.
+func (r *Room) SetLabels(labels map[string]string) {
+	if err := checkLabels(labels); err != nil {
+		panic(err)
+	}
+	if maps.Equal(r.labels, labels) {
+		return
+	}
+	r.labels = maps.Clone(labels)
+	r.changed, r.dirty = true, true
+}
+
+func checkLabels(labels map[string]string) error {
+	if len(labels) > rooms.MaxLabels {
+		return fmt.Errorf("%d labels: a room has at most %d", len(labels), rooms.MaxLabels)
+	}
+	for k, v := range labels {
+		if len(k) > rooms.MaxLabelBytes || len(v) > rooms.MaxLabelBytes {
+			return fmt.Errorf("label %.70q: names and values have at most %d bytes", k, rooms.MaxLabelBytes)
+		}
+	}
+	return nil
+}
+
+// SetLocked says whether the room takes new members.
+func (r *Room) SetLocked(locked bool) {
+	if r.locked != locked {
+		r.locked, r.changed, r.dirty = locked, true, true
+	}
+}
+
+var _ rooms.Room = (*Room)(nil)

@@ -1,0 +1,287 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"runtime/debug"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// stateFormat is the version of the layout of saved.
+const stateFormat = 1
+
+// maxSeq bounds what is read, so that counting on from it can't overflow.
+const maxSeq wire.Seq = 1 << 60
+
+// saved is a checkpoint's body, as CBOR.
+type saved struct {
+	Format   int               `cbor:"0,keyasint"`
+	Epoch    wire.Epoch        `cbor:"1,keyasint"`
+	Seq      wire.Seq          `cbor:"2,keyasint"`
+	Members  []savedMember     `cbor:"3,keyasint"`
+	Rand     []byte            `cbor:"4,keyasint"`
+	Timers   []savedTimer      `cbor:"5,keyasint,omitempty"`
+	Labels   map[string]string `cbor:"6,keyasint,omitempty"`
+	Locked   bool              `cbor:"7,keyasint,omitempty"`
+	Closed   bool              `cbor:"8,keyasint,omitempty"`
+	Reason   string            `cbor:"9,keyasint,omitempty"`
+	Kicked   []savedKick       `cbor:"10,keyasint,omitempty"`
+	Departed []savedDeparted   `cbor:"11,keyasint,omitempty"`
+	Poison   []savedPoison     `cbor:"12,keyasint,omitempty"`
+	State    cbor.RawMessage   `cbor:"13,keyasint,omitempty"`
+}
+
+type savedMember struct {
+	_        struct{} `cbor:",toarray"`
+	ID       wire.MemberID
+	User     string
+	Gen      wire.Generation
+	Proved   wire.Generation
+	Instance []byte
+	Applied  wire.Input
+	Count    uint64
+	Joined   wire.Seq
+}
+
+type savedTimer struct {
+	_    struct{} `cbor:",toarray"`
+	Name string
+	Due  int64
+}
+
+type savedKick struct {
+	_    struct{} `cbor:",toarray"`
+	ID   wire.MemberID
+	Text string
+}
+
+type savedDeparted struct {
+	_    struct{} `cbor:",toarray"`
+	ID   wire.MemberID
+	Code wire.Code
+}
+
+type savedPoison struct {
+	_        struct{} `cbor:",toarray"`
+	Member   wire.MemberID
+	Instance []byte
+	N        wire.Input
+}
+
+// The encoding is deterministic, so that equal states are equal bytes. What
+// the encoder lets pass the decoder must take: its own limits are lifted, and
+// the size of a checkpoint is the store's to bound. The decoder checks that
+// data is well formed before it allocates for it.
+var (
+	encMode = must(func() (cbor.EncMode, error) {
+		o := cbor.CoreDetEncOptions()
+		o.Time = cbor.TimeRFC3339Nano
+		return o.EncMode()
+	}())
+	decMode = must(cbor.DecOptions{
+		MaxArrayElements: math.MaxInt32,
+		MaxMapPairs:      math.MaxInt32,
+		MaxNestedLevels:  math.MaxUint16,
+	}.DecMode())
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Encode returns a checkpoint's body and what it covers. An error means that
+// the handler's state can't be encoded; the room goes on.
+func (r *Room) Encode() (body []byte, c Cut, err error) {
+	if r.failure != nil {
+		return nil, Cut{}, r.failure
+	}
+	s := r.record()
+	if s.State, err = r.encodeState(); err != nil {
+		return nil, Cut{}, fmt.Errorf("encode state of room %s: %w", r.cfg.Room, err)
+	}
+	if body, err = encMode.Marshal(s); err != nil {
+		return nil, Cut{}, fmt.Errorf("encode room %s: %w", r.cfg.Room, err)
+	}
+	r.dirty, r.urgent = false, false
+	return body, r.Mark(), nil
+}
+
+func (r *Room) record() *saved {
+	s := &saved{
+		Format: stateFormat, Epoch: r.cfg.Epoch, Seq: r.seq,
+		Members: make([]savedMember, 0, len(r.members)),
+		Labels:  r.labels, Locked: r.locked,
+		Closed: r.ending.on, Reason: r.ending.text,
+	}
+	s.Rand, _ = r.source.MarshalBinary() // never fails
+	for _, m := range r.order {
+		if !m.gone {
+			s.Members = append(s.Members, savedMember{
+				ID: m.id, User: m.user, Gen: m.gen, Proved: m.proved, Instance: m.instance[:],
+				Applied: m.applied, Count: m.count(), Joined: m.joined,
+			})
+		}
+	}
+	for _, t := range r.timers {
+		s.Timers = append(s.Timers, savedTimer{Name: t.name, Due: t.due})
+	}
+	for _, k := range r.kicked.inOrder() {
+		s.Kicked = append(s.Kicked, savedKick{ID: k.id, Text: k.text})
+	}
+	for _, d := range r.departed.inOrder() {
+		s.Departed = append(s.Departed, savedDeparted{ID: d.id, Code: d.code})
+	}
+	for _, p := range r.poison {
+		s.Poison = append(s.Poison, savedPoison{Member: p.Member, Instance: p.Instance[:], N: p.N})
+	}
+	return s
+}
+
+func (r *Room) encodeState() (b []byte, err error) {
+	if r.state == nil {
+		return nil, nil
+	}
+	defer catch(&err)
+	return encMode.Marshal(r.state)
+}
+
+// catch turns a panic of the state's own methods into an error.
+func catch(err *error) {
+	if v := recover(); v != nil {
+		*err = &Panic{Value: v, Stack: debug.Stack()}
+	}
+}
+
+// restore takes up a checkpoint's body. Members start as dropped.
+func (r *Room) restore(body []byte) error {
+	var s saved
+	if err := decMode.Unmarshal(body, &s); err != nil {
+		return err
+	}
+	if s.Format != stateFormat {
+		return fmt.Errorf("format %d: this build reads %d", s.Format, stateFormat)
+	}
+	if s.Seq > maxSeq {
+		return fmt.Errorf("sequence %d is out of range", s.Seq)
+	}
+	if err := r.source.UnmarshalBinary(s.Rand); err != nil {
+		return err
+	}
+	r.seq, r.base = s.Seq, origin{s.Epoch, s.Seq}
+	r.kept.reset(s.Seq)
+	r.acks.counted = s.Seq
+	r.locked = s.Locked
+	r.ending = ending{on: s.Closed, text: clip(s.Reason), confirmed: s.Closed}
+	if err := errors.Join(r.restoreMembers(s.Members), r.restoreSettings(&s)); err != nil {
+		return err
+	}
+	if err := r.restorePast(&s); err != nil {
+		return err
+	}
+	return r.restoreState(s.State)
+}
+
+func (r *Room) restoreMembers(list []savedMember) error {
+	for _, s := range list {
+		switch {
+		case s.ID == 0 || s.ID > wire.MaxMemberID || r.members[s.ID] != nil:
+			return fmt.Errorf("member %d: not one, or twice", s.ID)
+		case len(s.User) > wire.MaxUserLen:
+			return fmt.Errorf("member %d: name of %d bytes", s.ID, len(s.User))
+		case s.Applied > maxInput || s.Joined > r.seq || s.Gen > 3<<30:
+			return fmt.Errorf("member %d: counters out of range", s.ID)
+		}
+		m := r.newMember(s.ID, s.User)
+		if err := instance(&m.instance, s.Instance); err != nil {
+			return fmt.Errorf("member %d: %w", s.ID, err)
+		}
+		m.gen, m.proved = s.Gen, s.Proved
+		m.applied, m.durable = s.Applied, s.Applied
+		m.delta, m.joined = int64(s.Count), s.Joined
+		r.enlist(m)
+		r.setAway(m)
+	}
+	return nil
+}
+
+func instance(i *wire.Instance, b []byte) error {
+	if len(b) != len(i) {
+		return fmt.Errorf("client instance of %d bytes, want %d", len(b), len(i))
+	}
+	copy(i[:], b)
+	return nil
+}
+
+func (r *Room) restoreSettings(s *saved) error {
+	if err := checkLabels(s.Labels); err != nil {
+		return err
+	}
+	r.labels = s.Labels
+	if len(s.Timers) > rooms.MaxTimers {
+		return fmt.Errorf("%d timers: a room has at most %d", len(s.Timers), rooms.MaxTimers)
+	}
+	for _, t := range s.Timers {
+		r.StopTimer(t.Name)
+		r.addTimer(timer{t.Name, t.Due})
+	}
+	return nil
+}
+
+// restorePast takes up what the room remembers of members and inputs that are
+// over. Lists that are longer than this build's keep their newest.
+func (r *Room) restorePast(s *saved) error {
+	for _, k := range s.Kicked {
+		r.kicked.add(kickedID{id: k.ID, text: clip(k.Text)})
+	}
+	for _, d := range s.Departed {
+		r.departed.add(departedID{d.ID, d.Code})
+	}
+	for _, p := range s.Poison {
+		q := Poison{Member: p.Member, N: p.N}
+		if err := instance(&q.Instance, p.Instance); err != nil {
+			return fmt.Errorf("poisoned input of member %d: %w", p.Member, err)
+		}
+		r.addPoison(q)
+	}
+	return nil
+}
+
+// restoreState fills the handler's state. Fields that the checkpoint does not
+// have keep what New gave them; maps and slices that New filled are emptied
+// first, so that what was deleted stays deleted.
+func (r *Room) restoreState(b []byte) (err error) {
+	if r.state == nil || len(b) == 0 {
+		return nil
+	}
+	defer catch(&err)
+	empty(reflect.ValueOf(r.state).Elem())
+	return decMode.Unmarshal(b, r.state)
+}
+
+func empty(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Map:
+		if v.Len() > 0 {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+	case reflect.Slice:
+		if v.Len() > 0 {
+			v.SetZero()
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				empty(v.Field(i))
+			}
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package redisstore
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Every script compares on epoch, nonce and seq, so that running it twice is
+// running it once.
+var (
+	//go:embed scripts/claim.lua
+	claimSource string
+	//go:embed scripts/save.lua
+	saveSource string
+	//go:embed scripts/close.lua
+	closeSource string
+	//go:embed scripts/check.lua
+	checkSource string
+	//go:embed scripts/load.lua
+	loadSource string
+	//go:embed scripts/take_lease.lua
+	takeLeaseSource string
+	//go:embed scripts/end_lease.lua
+	endLeaseSource string
+
+	claimScript     = newScript(claimSource)
+	saveScript      = newScript(saveSource)
+	closeScript     = newScript(closeSource)
+	checkScript     = newScript(checkSource)
+	loadScript      = newScript(loadSource)
+	takeLeaseScript = newScript(takeLeaseSource)
+	endLeaseScript  = newScript(endLeaseSource)
+)
+
+type script struct{ source, hash string }
+
+func newScript(source string) script {
+	return script{source, redis.NewScript(source).Hash()}
+}
+
+// call is one script's run on one room or lease, with the value that has to be
+// set ahead of it, if any.
+type call struct {
+	script  script
+	keys    []string
+	args    []any
+	blobKey string
+	blob    []byte
+	cmd     *redis.Cmd
+}
+
+// pipeline runs calls in one round trip a node, in order where they share a
+// slot; each holds its own outcome. A node that does not have a script yet, as
+// after a restart or a failover, gets its text in a second round.
+func (s *Store) pipeline(ctx context.Context, calls []*call) {
+	s.run(ctx, calls, false)
+	var again []*call
+	for _, c := range calls {
+		if err := c.cmd.Err(); err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
+			again = append(again, c)
+		}
+	}
+	if len(again) > 0 {
+		s.run(ctx, again, true)
+	}
+}
+
+// run ignores the pipeline's own error: it is that of the first command that
+// failed, and every command has its own.
+func (s *Store) run(ctx context.Context, calls []*call, source bool) {
+	p := s.client.Pipeline()
+	for _, c := range calls {
+		if c.blob != nil {
+			p.SetArgs(ctx, c.blobKey, c.blob, redis.SetArgs{Mode: "NX", TTL: blobTTL})
+		}
+		if source {
+			c.cmd = p.Eval(ctx, c.script.source, c.keys, c.args...)
+		} else {
+			c.cmd = p.EvalSha(ctx, c.script.hash, c.keys, c.args...)
+		}
+	}
+	_, _ = p.Exec(ctx)
+}
+
+// word is the answer of a script that gives one word.
+func (c *call) word() (string, error) { return c.cmd.Text() }

@@ -1,0 +1,63 @@
+-- claim: take a room.
+-- KEYS 1 room
+-- ARGV 1 holder, 2 nonce, 3 mode (join|create|either), 4 floor,
+--      5 incarnation of a live copy or 0, 6 nonce whose holder is known to have
+--      ended or "", 7.. holders known to have ended
+local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'born', 'holder', 'closed', 'data', 'blob')
+local inc, epoch = tonumber(r[1] or '0'), tonumber(r[2] or '0')
+local held, owner, closed, data, blob = r[3], r[5], r[6], r[7], r[8]
+local holder, nonce, mode, floor = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local wanted = tonumber(ARGV[5])
+local open = epoch > 0 and not closed
+
+local function number(n) return string.format('%.0f', n) end
+local function take(created)
+	return {'OK', number(inc), number(epoch), created and '1' or '0', data or false}
+end
+local function fetch()
+	if blob then data = redis.call('GET', blob) end
+	return data or not blob
+end
+
+-- The same claim again: its first answer was lost.
+if held == nonce and owner == holder then
+	if closed then return {'NOROOM'} end
+	if not fetch() and wanted == 0 then return {'LOST'} end
+	return take(r[4] == nonce)
+end
+
+local fresh
+if wanted > 0 then
+	if inc > wanted or (inc == wanted and closed) then return {'NOROOM'} end
+	fresh = inc < wanted
+else
+	if open and mode == 'create' then return {'EXISTS'} end
+	if not open and mode == 'join' then return {'NOROOM'} end
+	fresh = not open
+end
+
+if open and owner ~= holder and held ~= ARGV[6] then
+	local ended = false
+	for i = 7, #ARGV do ended = ended or owner == ARGV[i] end
+	if not ended then return {'HELD', owner, number(epoch), held} end
+end
+
+if not fresh and not fetch() and wanted == 0 then return {'LOST'} end
+
+local t = redis.call('TIME')
+local ms = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+epoch = math.max(epoch, floor, ms) + 1
+-- The first write is the one that an out-of-memory Redis refuses: nothing is
+-- half done then.
+if not fresh then
+	redis.call('HSET', KEYS[1], 'epoch', number(epoch), 'nonce', nonce, 'holder', holder, 'seq', '0')
+	return take(false)
+end
+inc = wanted > 0 and wanted or epoch
+redis.call('HSET', KEYS[1], 'inc', number(inc), 'epoch', number(epoch), 'nonce', nonce, 'born', nonce,
+	'holder', holder, 'seq', '0')
+redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'len')
+redis.call('PERSIST', KEYS[1])
+if blob then redis.call('UNLINK', blob) end
+data = false
+return take(true)

@@ -1,0 +1,29 @@
+-- save: store a checkpoint under a claim, in the room's hash or as a pointer to
+-- the value that was set just before beside it.
+-- KEYS 1 room, 2 blob (big checkpoints only)
+-- ARGV 1 epoch, 2 nonce, 3 seq, 4 length, 5 data (small checkpoints only)
+local r = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'seq', 'closed', 'blob')
+local blob, current = KEYS[2], r[5]
+
+-- A refused blob goes, unless a late repetition brings the one that stands: the
+-- room may have been claimed anew and still point to it.
+local function refuse(word)
+	if blob and blob ~= current then redis.call('UNLINK', blob) end
+	return word
+end
+
+if not r[1] or tonumber(r[1]) < tonumber(ARGV[1]) then return refuse('MISSING') end
+if r[1] ~= ARGV[1] or r[2] ~= ARGV[2] or r[4] then return refuse('FENCED') end
+if tonumber(ARGV[3]) <= tonumber(r[3]) then return refuse('OK') end
+
+if blob then
+	if redis.call('EXISTS', blob) == 0 then return 'NOBLOB' end
+	redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'len', ARGV[4], 'blob', blob)
+	redis.call('HDEL', KEYS[1], 'data')
+	redis.call('PERSIST', blob)
+else
+	redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'len', ARGV[4], 'data', ARGV[5])
+	redis.call('HDEL', KEYS[1], 'blob')
+end
+if current and current ~= blob then redis.call('UNLINK', current) end
+return 'OK'

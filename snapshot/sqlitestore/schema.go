@@ -1,0 +1,71 @@
+package sqlitestore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+
+	"github.com/limpet-games/limpet/snapshot"
+)
+
+// schemaVersion is the file's user_version. An older one is brought up to it.
+const schemaVersion = 1
+
+// Nonces are 64-bit numbers kept as SQLite's signed ones. A lease that has
+// ended has expiry 0: a clock that is set back does not bring it to life.
+const schema = `
+CREATE TABLE room (
+	name TEXT PRIMARY KEY,
+	incarnation INTEGER NOT NULL,
+	epoch INTEGER NOT NULL,
+	nonce INTEGER NOT NULL,
+	born INTEGER NOT NULL,
+	holder TEXT NOT NULL,
+	seq INTEGER NOT NULL,
+	closed INTEGER NOT NULL,
+	data BLOB
+);
+CREATE INDEX room_closed ON room (closed) WHERE closed > 0;
+CREATE TABLE lease (
+	holder TEXT PRIMARY KEY,
+	expires INTEGER NOT NULL,
+	seen INTEGER NOT NULL
+);
+CREATE TABLE mark (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL);
+`
+
+// migrate makes the tables in a new file and refuses one of a newer build.
+func (s *Store) migrate(ctx context.Context) error {
+	return s.change(ctx, func(tx *sql.Tx) error {
+		var have int
+		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+			return err
+		}
+		switch {
+		case have == schemaVersion:
+			return nil
+		case have > schemaVersion:
+			return fmt.Errorf("%s has schema version %d, this build knows up to %d", FileName, have, schemaVersion)
+		}
+		if _, err := tx.ExecContext(ctx, schema); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO mark (one, value) VALUES (1, ?)", rand.Text()); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
+		return err
+	})
+}
+
+// Mark reads the store's generation, which is drawn with the file.
+func (s *Store) Mark(ctx context.Context) (string, error) {
+	ctx, cancel := snapshot.WithDeadline(ctx)
+	defer cancel()
+	var mark string
+	if err := s.read.QueryRowContext(ctx, "SELECT value FROM mark").Scan(&mark); err != nil {
+		return "", fmt.Errorf("read the store's mark: %w", plain(err))
+	}
+	return mark, nil
+}

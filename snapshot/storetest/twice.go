@@ -1,0 +1,53 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/limpet-games/limpet/snapshot"
+)
+
+// twice executes every operation a second time, as a client that retries after
+// a lost answer does, and answers with the second outcome.
+type twice struct {
+	snapshot.Store
+	t testing.TB
+}
+
+// TakeLease answers with the first outcome: a lease's name is good once, so
+// that a repetition hears that the lease is over, and the lease that was taken
+// just runs out.
+func (s *twice) TakeLease(ctx context.Context, h snapshot.Holder, ttl time.Duration) error {
+	err := s.Store.TakeLease(ctx, h, ttl)
+	if again := s.Store.TakeLease(ctx, h, ttl); err == nil && !errors.Is(again, snapshot.ErrLeaseEnded) {
+		s.t.Errorf("lease of %s taken twice: %v", h, again)
+	}
+	return err
+}
+
+func (s *twice) RenewLease(ctx context.Context, h snapshot.Holder, ttl time.Duration) error {
+	_ = s.Store.RenewLease(ctx, h, ttl)
+	return s.Store.RenewLease(ctx, h, ttl)
+}
+
+func (s *twice) EndLease(ctx context.Context, h snapshot.Holder) error {
+	_ = s.Store.EndLease(ctx, h)
+	return s.Store.EndLease(ctx, h)
+}
+
+func (s *twice) Claim(ctx context.Context, reqs []snapshot.ClaimRequest) ([]snapshot.ClaimResult, error) {
+	_, _ = s.Store.Claim(ctx, reqs)
+	return s.Store.Claim(ctx, reqs)
+}
+
+func (s *twice) Save(ctx context.Context, reqs []snapshot.SaveRequest) ([]error, error) {
+	_, _ = s.Store.Save(ctx, reqs)
+	return s.Store.Save(ctx, reqs)
+}
+
+func (s *twice) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]error, error) {
+	_, _ = s.Store.Close(ctx, reqs)
+	return s.Store.Close(ctx, reqs)
+}

@@ -1,0 +1,149 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Run sends what is submitted until ctx is done. It then waits for the calls
+// in flight, at most Timeout, answers what is left with ErrWriterStopped, and
+// returns nil. It is called once.
+func (w *Writer) Run(ctx context.Context) error {
+	var calls sync.WaitGroup
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		now := time.Now()
+		w.dispatch(ctx, now, &calls)
+		w.report(now)
+		timer.Reset(w.sleep(now))
+		select {
+		case <-w.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	calls.Wait()
+	w.abandon()
+	return nil
+}
+
+// dispatch starts as many calls as there may be.
+func (w *Writer) dispatch(ctx context.Context, now time.Time, calls *sync.WaitGroup) {
+	for {
+		w.mu.Lock()
+		batch := w.take(now)
+		w.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		calls.Go(func() { w.send(ctx, batch) })
+	}
+}
+
+// send makes one call and tells its outcome. A call that has begun is not cut
+// off by the end of Run: its saves would be left unknown for nothing.
+func (w *Writer) send(ctx context.Context, batch []*entry) {
+	reqs := make([]SaveRequest, len(batch))
+	bytes := 0
+	for i, e := range batch { // sent is not touched by others while in flight
+		reqs[i] = e.sent.req
+		bytes += len(e.sent.req.Data)
+	}
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.Timeout)
+	errs, err := w.cfg.Store.Save(ctx, reqs)
+	cancel()
+	if err == nil && len(errs) != len(reqs) {
+		err = fmt.Errorf("save checkpoints: %d answers to %d requests", len(errs), len(reqs))
+	}
+	w.m.call(time.Since(start), err)
+	if err != nil {
+		w.cfg.Log.Debug().Err(err).Int("rooms", len(reqs)).Int("bytes", bytes).Msg("checkpoint batch not stored, will be tried again")
+	}
+	for _, a := range w.settle(batch, errs, err) {
+		w.m.saved(a, time.Now())
+		a.save.done(a.save.req, a.err)
+	}
+	w.nudge()
+}
+
+// report tells OnState of a change. The store runs unless a save has been
+// tried for Patience without an answer.
+func (w *Writer) report(now time.Time) {
+	w.mu.Lock()
+	since := w.owedFrom()
+	queued := len(w.rooms)
+	w.mu.Unlock()
+	down := !since.IsZero() && now.Sub(since) >= w.cfg.Patience
+	if down == w.down {
+		return
+	}
+	w.down = down
+	w.m.state(!down)
+	if down {
+		w.cfg.Log.Warn().Dur("without_answer", now.Sub(since)).Int("queued", queued).Msg("checkpoint store does not answer")
+	} else {
+		w.cfg.Log.Info().Int("queued", queued).Msg("checkpoint store answers again")
+	}
+	w.cfg.OnState(!down)
+}
+
+// owedFrom is since when the longest tried save has had no answer, zero where
+// none is owed one. The caller holds mu.
+func (w *Writer) owedFrom() time.Time {
+	if f := w.owed.Front(); f != nil {
+		return f.Value.(*entry).owedSince
+	}
+	return time.Time{}
+}
+
+// sleep is how long Run may wait unless it is nudged.
+func (w *Writer) sleep(now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := now.Add(time.Hour)
+	sooner := func(t time.Time) {
+		if t.After(now) && t.Before(next) {
+			next = t
+		}
+	}
+	if since := w.owedFrom(); !since.IsZero() {
+		sooner(since.Add(w.cfg.Patience))
+	}
+	if w.ready.Len()+len(w.resting) > 0 {
+		sooner(w.pause)
+	}
+	if len(w.resting) > 0 {
+		sooner(w.resting[0].until)
+	}
+	return next.Sub(now)
+}
+
+// abandon answers what is left when Run ends.
+func (w *Writer) abandon() {
+	w.mu.Lock()
+	var left []*save
+	for room, e := range w.rooms {
+		left = append(left, e.next)
+		delete(w.rooms, room)
+	}
+	w.ready.Init()
+	w.owed.Init()
+	w.resting, w.bytes = nil, 0
+	if w.idle != nil {
+		close(w.idle)
+		w.idle = nil
+	}
+	w.measure()
+	w.mu.Unlock()
+	for _, s := range left {
+		w.m.answer(ErrWriterStopped)
+		s.done(s.req, ErrWriterStopped)
+	}
+}
