@@ -102,6 +102,7 @@ func (a *activation) pick() (*Node, error) {
 func (a *activation) ask(ctx context.Context, n *Node) (Location, error) {
 	loc, err := a.s.callActivate(ctx, n, a.req.Room, a.req.Mode, a.req.After)
 	if unanswered(err) && ctx.Err() == nil {
+		a.s.placer.avoid(n.ID)
 		a.s.suspect(n.ID, err)
 	}
 	if err == nil && loc.Epoch <= a.req.After {

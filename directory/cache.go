@@ -51,7 +51,7 @@ func (c *cache) put(loc Location) {
 		i = c.slotLocked()
 		c.index[loc.Room] = i
 	}
-	c.slots[i] = slot{loc: loc, used: true}
+	c.slots[i] = slot{loc: loc, used: ok}
 }
 
 // slotLocked finds a slot to use.

@@ -150,8 +150,8 @@ type testNode struct {
 	host     *fakeHost
 	addr     string
 
-	cutLinks context.CancelFunc // closes the mesh: its address refuses
-	stop     func()             // all of it; idempotent
+	cutLinks func() // closes the mesh: its address refuses
+	stop     func() // all of it; idempotent
 }
 
 type cluster struct {
@@ -217,7 +217,8 @@ func (c *cluster) startOn(ln net.Listener, name string, role Role, kinds ...stri
 func (c *cluster) run(n *testNode, ln net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	links, cut := context.WithCancel(ctx)
-	n.cutLinks = cut
+	unlinked := make(chan struct{})
+	n.cutLinks = func() { cut(); <-unlinked }
 	var all sync.WaitGroup
 	start := func(what string, run func(context.Context) error, ctx context.Context) {
 		all.Go(func() {
@@ -227,7 +228,7 @@ func (c *cluster) run(n *testNode, ln net.Listener) {
 		})
 	}
 	start("members", n.Members.Run, ctx)
-	start("mesh", func(ctx context.Context) error { return n.mesh.Run(ctx, ln) }, links)
+	start("mesh", func(ctx context.Context) error { defer close(unlinked); return n.mesh.Run(ctx, ln) }, links)
 	start("coroner", n.coroner.Run, ctx)
 	if n.service != nil {
 		start("service", n.service.Run, ctx)

@@ -69,33 +69,41 @@ func (b *mailbox) take() []*heard {
 	return all
 }
 
-// takeMail brings the view up to what gossip said.
 func (m *Members) takeMail(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-m.mailbox.wake:
+			m.readMail()
 		}
-		var buried []NodeID
-		m.mu.Lock()
-		for _, e := range m.mailbox.take() {
-			buried = append(buried, m.hearLocked(e)...)
-		}
-		if m.dirty {
-			m.publishLocked()
-		}
-		m.mu.Unlock()
-		for _, id := range buried {
-			m.tellBuried(id)
-		}
+	}
+}
+
+// readMail brings the view up to what gossip said.
+func (m *Members) readMail() {
+	var buried []NodeID
+	m.mu.Lock()
+	for _, e := range m.mailbox.take() {
+		buried = append(buried, m.hearLocked(e)...)
+	}
+	if m.dirty {
+		m.publishLocked()
+	}
+	m.mu.Unlock()
+	for _, id := range buried {
+		m.tellBuried(id)
 	}
 }
 
 // hearLocked takes in one event and returns the boots that it superseded.
 func (m *Members) hearLocked(e *heard) []NodeID {
-	if e.id == m.self {
-		return nil // this process knows itself better
+	if e.id == m.self { // all but the address this process knows better
+		if n := *m.nodes[m.self]; n.Gossip != e.addr {
+			n.Gossip = e.addr
+			m.nodes[m.self], m.dirty = &n, true
+		}
+		return nil
 	}
 	id, err := ParseNodeID(string(e.id))
 	if err != nil {
@@ -131,8 +139,12 @@ func (m *Members) aliveLocked(id NodeID, e *heard) []NodeID {
 		return nil
 	}
 	if old != nil {
-		n.reports = old.reports + 1
+		n.reports, n.since = old.reports+1, old.since
 	} else {
+		n.since = time.Now()
+		if m.met.IsZero() {
+			m.met = n.since
+		}
 		m.cfg.Log.Info().Str("node", string(id)).Stringer("role", n.Role).Str("link", n.Link).Msg("node joined the view")
 	}
 	m.nodes[id] = n
@@ -142,49 +154,84 @@ func (m *Members) aliveLocked(id NodeID, e *heard) []NodeID {
 	return m.supersedeLocked(n, old == nil)
 }
 
-// raiseWithin is how long after its start a node still believes that another
-// boot of its name with a later start is its predecessor under a clock that
-// has been set back.
-const raiseWithin = 10 * time.Second
+const (
+	// raiseWithin is how long after it first met another node a process takes
+	// another boot of its name for its predecessor, whatever the clocks say.
+	raiseWithin = 2 * time.Second
+	// outdoneFor is how long a boot may stand beside one with a later start.
+	outdoneFor = 10 * time.Second
+)
 
 // supersedeLocked buries the earlier boots of n's name: that a process runs
 // under the name proves that they are gone. Which came later is told by the
 // start times that nodes announce. A newcomer with the earlier time is left
-// alone: it is old news that reached this process late, or its clock was set
-// back, and then it raises its time (see below).
+// alone for a while: it is old news that reached this process late, or its
+// clock was set back, and then it raises its time (see below).
 func (m *Members) supersedeLocked(n *Node, newcomer bool) (buried []NodeID) {
-	name := n.ID.Name()
-	if name == m.cfg.Name {
-		m.meetNamesakeLocked(n)
-		return nil
+	if n.ID.Name() == m.cfg.Name {
+		return m.meetNamesakeLocked(n)
 	}
-	for id, o := range m.nodes {
-		if id == n.ID || id.Name() != name {
-			continue
-		}
+	for _, o := range m.bootsLocked(n.ID.Name()) {
 		switch {
-		case n.started > o.started && m.buryLocked(id):
-			buried = append(buried, id)
-		case n.started < o.started && !newcomer && m.buryLocked(n.ID):
+		case n.started > o.started && m.buryLocked(o.ID):
+			buried = append(buried, o.ID)
+		case n.started < o.started && !newcomer && m.nodes[o.ID] != nil && m.buryLocked(n.ID):
 			buried = append(buried, n.ID)
 		}
 	}
 	return buried
 }
 
-// meetNamesakeLocked deals with another boot of this process's own name.
-func (m *Members) meetNamesakeLocked(n *Node) {
-	if n.started < m.local.started {
-		return // the predecessor: the others bury it, and so does its death
+// buryOutdone buries boots that another of their name has outdone for so long
+// that they would have raised their start times.
+func (m *Members) buryOutdone() {
+	var buried []NodeID
+	m.mu.Lock()
+	for id, n := range m.nodes {
+		outdone := slices.ContainsFunc(m.bootsLocked(id.Name()), func(o *Node) bool {
+			return o.started > n.started && m.nodes[o.ID] != nil
+		})
+		if outdone && id != m.self && time.Since(n.since) > outdoneFor && m.buryLocked(id) {
+			buried = append(buried, id)
+		}
 	}
-	if time.Since(m.born) < raiseWithin {
-		m.local.started = n.started + 1
-		m.announceLocked()
-		poke(m.now)
-		return
+	m.mu.Unlock()
+	for _, id := range buried {
+		m.tellBuried(id)
 	}
-	m.metrics.namesakes.Inc()
-	m.cfg.Log.Error().Str("node", string(n.ID)).Msg("another process has started under this node's name; give each its own")
+}
+
+// bootsLocked are the known boots of a name, those that left the view too.
+func (m *Members) bootsLocked(name string) (all []*Node) {
+	for _, known := range []map[NodeID]*Node{m.nodes, m.gone.m} {
+		for id, n := range known {
+			if id.Name() == name {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}
+
+// meetNamesakeLocked deals with another boot of this process's own name. One
+// that is met soon after the first other node is this process's predecessor.
+func (m *Members) meetNamesakeLocked(n *Node) (buried []NodeID) {
+	if time.Since(m.met) < raiseWithin {
+		if n.started >= m.local.started {
+			m.local.started = n.started + 1
+			m.announceLocked()
+			poke(m.now)
+		}
+		if m.buryLocked(n.ID) {
+			buried = append(buried, n.ID)
+		}
+		return buried
+	}
+	if n.started >= m.local.started {
+		m.metrics.namesakes.Inc()
+		m.cfg.Log.Error().Str("node", string(n.ID)).Msg("another process has started under this node's name; give each its own")
+	}
+	return nil
 }
 
 // gossipLog turns memberlist's lines into log events, at most ten a second:

@@ -202,17 +202,18 @@ func TestNotIsVerified(t *testing.T) {
 
 func TestNoHosts(t *testing.T) {
 	c := newCluster(t, 0, 1)
+	g := c.nodes[0]
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := c.nodes[0].resolver.Resolve(ctx, Request{Room: "chat/a", Mode: wire.ModeJoinOrCreate})
+	_, err := g.resolver.Resolve(ctx, Request{Room: "chat/a", Mode: wire.ModeJoinOrCreate})
 	if e := wire.CodeOf(err); e == nil || e.Code != wire.CodeUnavailable || time.Since(start) < 150*time.Millisecond {
 		t.Errorf("without hosts: %v after %s, want unavailable at the deadline", err, time.Since(start))
 	}
 	// A host that comes while somebody waits is used.
 	found := make(chan error, 1)
 	go func() {
-		_, err := resolve(c.nodes[0], Request{Room: "chat/a", Mode: wire.ModeJoinOrCreate})
+		_, err := resolve(g, Request{Room: "chat/a", Mode: wire.ModeJoinOrCreate})
 		found <- err
 	}()
 	c.start("h0", RoleHost, "chat")

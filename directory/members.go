@@ -47,7 +47,7 @@ type Members struct {
 	kinds   map[string]bool       // copied on write: views share it
 	changed chan struct{}
 	dirty   bool // nodes is newer than the view
-	born    time.Time
+	met     time.Time // when this process first saw another
 }
 
 // NewMembers checks cfg and makes a view of this process alone.
@@ -64,11 +64,10 @@ func NewMembers(cfg MembersConfig) (*Members, error) {
 		buried:  newRecent[NodeID, struct{}](maxBuried),
 		gone:    newRecent[NodeID, *Node](maxGone),
 		changed: make(chan struct{}),
-		born:    time.Now(),
 	}
 	m.local = Node{
 		ID: m.self, Role: cfg.Role, Link: cfg.LinkAddr, Ops: cfg.OpsAddr,
-		Kinds: cfg.Kinds, Build: cfg.Build, started: uint64(m.born.UnixMilli()),
+		Kinds: cfg.Kinds, Build: cfg.Build, started: uint64(time.Now().UnixMilli()),
 	}
 	if err := checkMeta(&m.local); err != nil {
 		return nil, err
@@ -98,13 +97,7 @@ func (m *Members) Changed() <-chan struct{} {
 func (m *Members) Ready() <-chan struct{} { return m.ready }
 
 // Addr is this node's gossip address, "" before Ready.
-func (m *Members) Addr() string {
-	g := m.gossip.Load()
-	if g == nil {
-		return ""
-	}
-	return g.LocalNode().Address()
-}
+func (m *Members) Addr() string { return m.View().Node(m.self).Gossip }
 
 // OnBury registers a function that is called once for every node that is
 // buried, after it has left the view, on the goroutine that buries. Register
@@ -251,16 +244,12 @@ func (m *Members) Run(ctx context.Context) error {
 	return nil
 }
 
+// bound takes in this node's own address, which Create has put in the mailbox.
 func (m *Members) bound(g *memberlist.Memberlist) {
 	m.gossip.Store(g)
-	m.mu.Lock()
-	n := *m.nodes[m.self]
-	n.Gossip = g.LocalNode().Address()
-	m.nodes[m.self] = &n
-	m.publishLocked()
-	m.mu.Unlock()
+	m.readMail()
 	close(m.ready)
-	m.cfg.Log.Info().Str("node", string(m.self)).Str("gossip", n.Gossip).Msg("gossip runs")
+	m.cfg.Log.Info().Str("node", string(m.self)).Str("gossip", m.Addr()).Msg("gossip runs")
 }
 
 const loadEvery = 2 * time.Second

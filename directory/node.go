@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/limpet-games/limpet/wire"
 )
@@ -73,8 +74,9 @@ type Node struct {
 	Build    string   // its program's version
 	Kinds    []string // kinds that it serves, sorted; hosts only
 
-	started uint64 // ms since 1970; orders the boots of one name
-	reports uint64 // metadata updates seen by this process; dates the load
+	started uint64    // ms since 1970; orders the boots of one name
+	reports uint64    // metadata updates seen by this process; dates the load
+	since   time.Time // when it joined this process's view
 }
 
 // Serves reports whether the node is a host that serves a kind.

@@ -44,6 +44,7 @@ func (o *outbox) put(to NodeID, c change) {
 	old, ok := g.changes[c.Room]
 	switch {
 	case ok && old.Epoch > c.Epoch:
+	case ok && old.Epoch == c.Epoch && old.Gone: // what ended does not live again
 	case !ok && len(g.changes) >= o.most:
 		o.lost(1)
 	default:

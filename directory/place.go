@@ -3,6 +3,7 @@ package directory
 import (
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/limpet-games/limpet/wire"
 )
@@ -19,7 +20,15 @@ type placer struct {
 type placements struct {
 	reports uint64 // of the node when they were counted
 	rooms   int
+	failed  time.Time // when it last did not answer
 }
+
+// avoidFor is how long a host that did not answer counts as heavily loaded:
+// about as long as gossip takes to notice that one is gone.
+const (
+	avoidFor  = 5 * time.Second
+	avoidLoad = 1 << 30
+)
 
 func newPlacer(r *rand.Rand) *placer {
 	return &placer{rand: r, placed: map[NodeID]*placements{}}
@@ -57,12 +66,17 @@ func (p *placer) pick(v *View, kind string, not func(NodeID) bool) (*Node, error
 
 func (p *placer) loadLocked(n *Node) int {
 	load := int(n.Load.Rooms) + int(n.Load.Members)
-	if c := p.placed[n.ID]; c != nil && c.reports == n.reports {
+	c := p.placed[n.ID]
+	if c != nil && c.reports == n.reports {
 		load += c.rooms
+	}
+	if c != nil && time.Since(c.failed) < avoidFor {
+		load += avoidLoad
 	}
 	return load
 }
 
+// countLocked counts a room in. Every host that is avoided has been counted.
 func (p *placer) countLocked(v *View, n *Node) {
 	c := p.placed[n.ID]
 	if c == nil {
@@ -75,9 +89,18 @@ func (p *placer) countLocked(v *View, n *Node) {
 		p.placed[n.ID] = c
 	}
 	if c.reports != n.reports {
-		*c = placements{reports: n.reports}
+		c.reports, c.rooms = n.reports, 0
 	}
 	c.rooms++
+}
+
+// avoid has the other hosts preferred for a while.
+func (p *placer) avoid(id NodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.placed[id]; c != nil {
+		c.failed = time.Now()
+	}
 }
 
 // noHost says why no host can take a room of a kind.

@@ -4,32 +4,41 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
 )
 
+// joinAtOnce is how many addresses a process tries at a time while it sees
+// nobody.
+const joinAtOnce = 8
+
 // rejoin joins the cluster and keeps joining: memberlist forgets nodes that it
 // believes dead, so that a split of more than some 20 s would never heal. While
-// this process sees nobody it asks ten times as often.
+// this process sees nobody it asks more of them, ten times as often.
 func (m *Members) rejoin(ctx context.Context, g *memberlist.Memberlist) {
 	for {
-		if addr := m.missing(ctx); addr != "" {
-			m.joinOne(g, addr)
+		alone := len(m.View().Nodes) == 1
+		wait, at := m.cfg.Rejoin, 1
+		if alone {
+			wait, at = wait/10, joinAtOnce
 		}
-		wait := m.cfg.Rejoin
-		if len(m.View().Nodes) == 1 {
-			wait /= 10
+		var joins sync.WaitGroup
+		addrs := m.missing(ctx)
+		for _, addr := range addrs[:min(at, len(addrs))] {
+			joins.Go(func() { m.join(g, addr) })
 		}
-		select {
-		case <-ctx.Done():
+		joins.Wait()
+		m.buryOutdone()
+		if !sleep(ctx, wait*3/4+rand.N(wait/2)) {
 			return
-		case <-time.After(wait*3/4 + rand.N(wait/2)):
 		}
 	}
 }
 
-func (m *Members) joinOne(g *memberlist.Memberlist, addr string) {
+func (m *Members) join(g *memberlist.Memberlist, addr string) {
 	if _, err := g.Join([]string{addr}); err != nil {
 		m.metrics.rejoins.WithLabelValues("failed").Inc()
 		m.cfg.Log.Debug().Err(err).Str("address", addr).Msg("join")
@@ -38,23 +47,16 @@ func (m *Members) joinOne(g *memberlist.Memberlist, addr string) {
 	m.metrics.rejoins.WithLabelValues("joined").Inc()
 }
 
-// missing picks an address at random out of the seeds and the nodes that left
-// the view, at which no live node gossips; "" where there is none.
-func (m *Members) missing(ctx context.Context) string {
+// missing are the addresses of seeds and of nodes that left the view at which
+// no live node gossips, in random order.
+func (m *Members) missing(ctx context.Context) []string {
 	alive := map[string]bool{}
 	for _, n := range m.View().Nodes {
 		alive[n.Gossip] = true
 	}
-	var all []string
-	for _, addr := range append(m.seedAddrs(ctx), m.goneAddrs()...) {
-		if !alive[addr] {
-			all = append(all, addr)
-		}
-	}
-	if len(all) == 0 {
-		return ""
-	}
-	return all[rand.N(len(all))]
+	all := slices.DeleteFunc(append(m.seedAddrs(ctx), m.goneAddrs()...), func(addr string) bool { return alive[addr] })
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
 }
 
 // seedAddrs are the seeds with their names looked up.

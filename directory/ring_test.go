@@ -162,6 +162,22 @@ func TestPlacementCountsAreDatedByReports(t *testing.T) {
 	}
 }
 
+func TestPlacementAvoidsWhoDoesNotAnswer(t *testing.T) {
+	v := viewOf(someHosts(2)...)
+	p := newPlacer(rand.New(rand.NewPCG(1, 2)))
+	none := func(NodeID) bool { return false }
+	first, _ := p.pick(v, "chat", none)
+	p.avoid(first.ID)
+	for range 50 {
+		if n, err := p.pick(v, "chat", none); err != nil || n.ID == first.ID {
+			t.Fatalf("placed on %v, %v after it did not answer", n, err)
+		}
+	}
+	if n, err := p.pick(v, "chat", func(id NodeID) bool { return id != first.ID }); err != nil || n.ID != first.ID {
+		t.Errorf("not placed on the only one left: %v", err)
+	}
+}
+
 func TestPlacementIsDeterministic(t *testing.T) {
 	run := func() (all []NodeID) {
 		p := newPlacer(rand.New(rand.NewPCG(7, 7)))

@@ -31,8 +31,7 @@ type Claim struct {
 }
 
 // ClaimRequest asks for a room. Retrying with the same nonce after a lost
-// answer gives the same claim, now under the holder that the retry names: so a
-// process moves its claims to a new lease.
+// answer gives the same claim.
 type ClaimRequest struct {
 	Room   wire.RoomID
 	Holder Holder

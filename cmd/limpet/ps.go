@@ -151,4 +151,3 @@ func printOverview(out io.Writer, o daemon.Overview, asJSON bool) error {
 func up(r daemon.NodeReport) string {
 	return (time.Duration(r.UpMS) * time.Millisecond).Truncate(time.Second).String()
 }
-

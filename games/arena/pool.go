@@ -12,10 +12,11 @@ type pool struct {
 	state State
 
 	// Below is rebuilt as the room runs.
-	frame  []byte // the snapshot, reused every tick
-	away   [MaxPlayers + 1]bool
-	shells shellsEvent // since the last tick
-	label  string
+	frame   []byte // the snapshot, reused every tick
+	away    [MaxPlayers + 1]bool
+	shells  shellsEvent // since the last tick
+	listed  standing
+	labeled bool
 }
 
 func newPool() *pool { return &pool{shells: shellsEvent{T: "shells"}} }
@@ -130,19 +131,29 @@ func (g *pool) advance(r rooms.Room) {
 	g.wash(r)
 }
 
-// relabel says in the room list who plays here.
+// standing is what the room list tells of a pool.
+type standing struct {
+	players int
+	leader  string
+	score   uint32
+}
+
+// relabel says in the room list who plays here, when that has changed.
 func (g *pool) relabel(r rooms.Room) {
-	label := strconv.Itoa(len(g.state.Players))
-	labels := map[string]string{"players": label}
+	now := standing{players: len(g.state.Players)}
 	if p := g.state.leader(); p != nil {
-		labels["leader"] = p.Name
-		labels["score"] = strconv.FormatUint(uint64(p.Score), 10)
-		label += "\x00" + p.Name + "\x00" + labels["score"]
+		now.leader, now.score = p.Name, p.Score
 	}
-	if label != g.label {
-		g.label = label
-		r.SetLabels(labels)
+	if now == g.listed && g.labeled {
+		return
 	}
+	g.listed, g.labeled = now, true
+	labels := map[string]string{"players": strconv.Itoa(now.players)}
+	if now.players > 0 {
+		labels["leader"] = now.leader
+		labels["score"] = strconv.FormatUint(uint64(now.score), 10)
+	}
+	r.SetLabels(labels)
 }
 
 var (

@@ -196,18 +196,16 @@ func plain(err error) error {
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return fmt.Errorf("--%s needs a value", strings.TrimPrefix(name, "-"))
 	}
+	// invalid value "x" for flag -port: reason; a bool's form differs a little
 	for _, start := range []string{"invalid value ", "invalid boolean value "} {
 		rest, ok := strings.CutPrefix(text, start)
 		if !ok {
 			continue
 		}
-		// invalid value "x" for flag -port: reason (the bool form leaves " for" out)
-		if _, rest, ok = strings.Cut(rest, " -"); !ok {
-			if _, rest, ok = strings.Cut(text, " for -"); !ok {
-				return err
-			}
+		if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+			rest = strings.TrimPrefix(rest[len(quoted):], " for ")
+			return errors.New("--" + strings.TrimPrefix(strings.TrimPrefix(rest, "flag "), "-"))
 		}
-		return fmt.Errorf("--%s", rest)
 	}
 	return err
 }
@@ -229,21 +227,42 @@ func (f *Flags) Help(w io.Writer) {
 	if len(f.order) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nA flag goes before its environment variable, that before the default.\n\nFlags:\n")
+	fmt.Fprintf(w, "\nA flag goes before its environment variable, that before the default.\n")
 	for _, s := range f.order {
 		head := "--" + s.name
 		if s.kind != "" {
 			head += " " + s.kind
 		}
-		fmt.Fprintf(w, "  %-28s %s\n", head, s.help)
 		def := "none"
 		if d := f.set.Lookup(s.name).DefValue; d != "" {
 			def = d
 		} else if s.kind == "" {
 			def = "false"
 		}
-		fmt.Fprintf(w, "  %-28s   default %s, variable %s\n", "", def, EnvName(s.name))
+		fmt.Fprintf(w, "\n  %s\n", head)
+		for _, line := range wrapped(s.help, helpWidth) {
+			fmt.Fprintf(w, "      %s\n", line)
+		}
+		fmt.Fprintf(w, "      default %s, variable %s\n", def, EnvName(s.name))
 	}
+}
+
+const helpWidth = 72
+
+// wrapped breaks text into lines at spaces.
+func wrapped(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
 }
 
 // Given lists the settings that are not left at their defaults, for the log.

@@ -37,7 +37,7 @@ func (l LogFlags) New(w io.Writer, program, node string) zerolog.Logger {
 	if l.Format == "console" || l.Format == "auto" && terminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""}
 	}
-	return zerolog.New(w).Level(level).With().Timestamp().Str("program", program).Str("node", node).Logger()
+	return zerolog.New(w).Level(level).With().Timestamp().Str("program", program).Str("self", node).Logger()
 }
 
 func terminal(w io.Writer) bool {

@@ -110,11 +110,39 @@ func (c *Cluster) ServeReports(ops *Ops, report func() NodeReport) {
 	ops.HandleJSON("GET /v1/status", func(*http.Request) (any, error) {
 		r := report()
 		r.Rooms, r.RoomsLeftOff = nil, 0
-		return map[string]any{"self": r, "nodes": c.Members.View().Nodes}, nil
+		return map[string]any{"self": r, "nodes": c.seen()}, nil
 	})
 	ops.HandleJSON("GET /v1/cluster", func(req *http.Request) (any, error) {
 		return c.overview(req.Context(), report()), nil
 	})
+}
+
+// NodeSeen is a node as this process's view has it, by gossip.
+type NodeSeen struct {
+	Node     string   `json:"node"`
+	Role     string   `json:"role"`
+	Build    string   `json:"build"`
+	Gossip   string   `json:"gossip"`
+	Link     string   `json:"link"`
+	Ops      string   `json:"ops"`
+	Kinds    []string `json:"kinds,omitempty"`
+	Draining bool     `json:"draining,omitempty"`
+	Rooms    uint16   `json:"rooms"`
+	Members  uint32   `json:"members"`
+	CPU      uint8    `json:"cpu"` // percent
+}
+
+func (c *Cluster) seen() []NodeSeen {
+	nodes := c.Members.View().Nodes
+	seen := make([]NodeSeen, len(nodes))
+	for i, n := range nodes {
+		seen[i] = NodeSeen{
+			Node: string(n.ID), Role: n.Role.String(), Build: n.Build,
+			Gossip: n.Gossip, Link: n.Link, Ops: n.Ops, Kinds: n.Kinds, Draining: n.Draining,
+			Rooms: n.Load.Rooms, Members: n.Load.Members, CPU: n.Load.CPU,
+		}
+	}
+	return seen
 }
 
 // encodeReport leaves rooms off until the answer fits a link's frame.

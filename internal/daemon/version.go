@@ -5,11 +5,12 @@ import "runtime/debug"
 const module = "github.com/limpet-games/limpet"
 
 // Version is the module's version in this build: a tag, or the revision it was
-// built from, with "+dirty" for uncommitted changes. "unknown" in a test.
+// built from, with "+dirty" for uncommitted changes. "devel" where neither is
+// known, as under go run.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return "devel"
 	}
 	if info.Main.Path != module { // a game's own program
 		for _, d := range info.Deps {
@@ -17,7 +18,7 @@ func Version() string {
 				return d.Version
 			}
 		}
-		return "unknown"
+		return "devel"
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
@@ -26,7 +27,7 @@ func Version() string {
 }
 
 func revision(settings []debug.BuildSetting) string {
-	rev, dirty := "unknown", ""
+	rev, dirty := "devel", ""
 	for _, s := range settings {
 		switch {
 		case s.Key == "vcs.revision" && len(s.Value) >= 12:

@@ -50,19 +50,13 @@ func (r *room) saveAt() time.Time {
 // store is never waited for.
 func (r *room) checkpoint(now time.Time) {
 	s := &r.save
-	if !r.durable() {
-		if r.actor.Urgent() { // nothing to wait for
-			r.actor.Saved(now, r.actor.Mark())
-		}
-		return
-	}
 	if s.changed.IsZero() && r.actor.Dirty() {
 		s.changed = now
 	}
 	if !r.wantsSave() || now.Before(s.due) && (s.again || !r.actor.Urgent()) {
 		return
 	}
-	req, err := r.encode(now)
+	req, err := r.encode(now, r.claim)
 	if err != nil {
 		r.refuse(now, err)
 		return
@@ -71,22 +65,22 @@ func (r *room) checkpoint(now time.Time) {
 	r.host.writer.Submit(req, func(_ snapshot.SaveRequest, err error) { r.post(event{kind: evSaved, err: err}) })
 }
 
-// encode makes the next checkpoint.
-func (r *room) encode(now time.Time) (snapshot.SaveRequest, error) {
+// encode makes the next checkpoint, under a claim.
+func (r *room) encode(now time.Time, c snapshot.Claim) (snapshot.SaveRequest, error) {
 	body, cut, err := r.actor.Encode()
 	if err != nil {
 		return snapshot.SaveRequest{}, err
 	}
 	s := &r.save
 	s.seq++
-	head := snapshot.Header{Kind: r.kind.Name, Incarnation: r.claim.Incarnation, Epoch: r.claim.Epoch, Seq: s.seq}
+	head := snapshot.Header{Kind: r.kind.Name, Incarnation: c.Incarnation, Epoch: c.Epoch, Seq: s.seq}
 	data, err := snapshot.Encode(head, sealState(now, body))
 	if err != nil {
 		return snapshot.SaveRequest{}, err
 	}
 	s.cut, s.encoded, s.due = cut, now, now.Add(r.kind.Durability.Interval())
 	r.metrics.checkpointBytes.Observe(float64(len(data)))
-	return snapshot.SaveRequest{Claim: r.claim, Seq: s.seq, Data: data}, nil
+	return snapshot.SaveRequest{Claim: c, Seq: s.seq, Data: data}, nil
 }
 
 // saved takes the writer's answer. An error ends the copy.
@@ -158,7 +152,7 @@ func (r *room) reclaimed(g *grant, err error) error {
 	case errors.As(err, &held):
 		return errFenced
 	case errors.Is(err, snapshot.ErrNoRoom):
-		return &over{wire.CodeEnded, "the room has ended"}
+		return &over{code: wire.CodeEnded, text: "the room has ended"}
 	}
 	r.save.reclaiming = false
 	return nil

@@ -34,11 +34,13 @@ type grant struct {
 
 // claim asks the store for a room until it has answered, at most until ctx is
 // done. Repeats carry the same nonce, so a claim whose answer was lost is found
-// again. Errors are those of a ClaimResult, or ctx's.
+// again; under another lease it is another claim. Errors are those of a
+// ClaimResult, or ctx's.
 func (h *Host) claim(ctx context.Context, req snapshot.ClaimRequest) (grant, error) {
-	req.Nonce = newNonce()
 	for wait := claimRetry; ; wait = min(2*wait, claimRetryMost) {
-		req.Holder = h.lease.current()
+		if holder := h.lease.current(); holder != req.Holder || req.Nonce == 0 {
+			req.Holder, req.Nonce = holder, newNonce()
+		}
 		res, err := h.claims.ask(ctx, req)
 		if err == nil {
 			err = res.Err

@@ -23,6 +23,7 @@ var (
 type over struct {
 	code wire.Code
 	text string
+	told bool // the room itself told its gateways
 }
 
 // Error names the code.
@@ -45,6 +46,7 @@ func (e *failure) Error() string { return e.err.Error() }
 // live is the room's goroutine.
 func (r *room) live(ctx context.Context) {
 	r.ctx = ctx
+	defer r.host.unsaved.Done()
 	r.end(r.run(ctx))
 }
 
@@ -52,9 +54,7 @@ func (r *room) live(ctx context.Context) {
 // gateways look the room up again.
 func (r *room) end(why error) {
 	r.over.Store(true)
-	left := r.box.close()
-	r.refuseAll(r.taken)
-	r.refuseAll(left)
+	r.refuseRest()
 	r.metrics.ended(why)
 	var fail *failure
 	var next *succession
@@ -65,21 +65,148 @@ func (r *room) end(why error) {
 	case errors.As(why, &next):
 		r.succeed(next.grant)
 	case errors.As(why, &done):
+		r.flush()
+		if done.told {
+			clear(r.ports)
+		}
 		r.leave(done.code, done.text, nil)
 	case errors.Is(why, errIdle):
 		r.park()
 		r.leave(wire.CodeNone, "", nil)
 	case errors.Is(why, errShutdown):
 		r.park()
-		r.host.unsaved.Done()
-		<-r.host.released
-		r.goneAll(wire.CodeNone, why.Error())
-		r.drop(nil)
-		return
+		r.host.running.Go(func() { r.farewell(why) })
 	default:
 		r.log.Warn().AnErr("cause", why).Msg("room stopped: it lives elsewhere")
 		r.stop()
+		r.out.reset()
 		r.leave(wire.CodeNone, why.Error(), nil)
 	}
-	r.host.unsaved.Done()
+}
+
+// farewell sends the gateways on when the host has let go of all its rooms,
+// so that others can claim them at once.
+func (r *room) farewell(why error) {
+	<-r.host.released
+	if r.durable() {
+		r.leave(wire.CodeNone, why.Error(), nil)
+	} else {
+		r.leave(wire.CodeEnded, why.Error(), nil)
+	}
+}
+
+// refuseRest turns away the attaches that no one will handle any more.
+func (r *room) refuseRest() {
+	left := r.box.close()
+	for _, ev := range append(r.taken.events[r.handled:], left.events...) {
+		if ev.kind == evAttach {
+			refuse(ev.port.link, *ev.attach, notHere, r.host.metrics)
+		}
+	}
+}
+
+// leave tells the gateways, and takes the copy out of the table in one step
+// with the start of what follows it.
+func (r *room) leave(code wire.Code, text string, next *flight) {
+	for p := range r.ports {
+		if !p.down {
+			g := peer.Gone{Handle: p.handle, Epoch: r.claim.Epoch, Code: code, Text: text}
+			r.send(p, peer.KindGone, g.Append(nil))
+		}
+	}
+	r.status.clear(r.host)
+	h := r.host
+	h.mu.Lock()
+	if h.live[r.id] == r {
+		delete(h.live, r.id)
+		if next != nil && !h.closing {
+			h.launch(next)
+		}
+	}
+	h.mu.Unlock()
+	r.timer.Stop()
+	close(r.done)
+	// Gateways' tables may still point here until they hear of it.
+	r.actor, r.ports, r.taken, r.out = nil, nil, batch{}, outbox{}
+}
+
+// stop tells the handler that the room stops here.
+func (r *room) stop() {
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error().Interface("panic", v).Msg("room's code failed in Stop")
+		}
+	}()
+	r.actor.Stop(time.Now())
+}
+
+// park stops a room that can start again from the store: it says its last and
+// is saved. A room of a kind without durability is closed.
+func (r *room) park() {
+	r.stop()
+	if r.host.lease.valid() {
+		r.flush()
+	}
+	r.out.reset()
+	if r.actor.Failure() != nil {
+		return // what is in the store is better
+	}
+	var err error
+	switch {
+	case !r.durable():
+		ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
+		defer cancel()
+		err = r.host.tombstone(ctx, r.claim)
+	case r.save.busy || r.save.again || r.actor.Dirty():
+		err = r.lastSave(r.claim)
+	}
+	if err != nil {
+		r.log.Error().Err(err).Msg("room not saved when it stopped")
+	}
+}
+
+// lastSave stores the room as it is and waits for it.
+func (r *room) lastSave(c snapshot.Claim) error {
+	req, err := r.encode(time.Now(), c)
+	if err != nil {
+		return fmt.Errorf("encode last checkpoint: %w", err)
+	}
+	done := make(chan error, 1)
+	r.host.writer.Submit(req, func(_ snapshot.SaveRequest, err error) { done <- err })
+	late := time.NewTimer(r.host.cfg.SaveWithin)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return fmt.Errorf("store last checkpoint: no answer within %s", r.host.cfg.SaveWithin)
+	}
+}
+
+// succeed hands the room over, in memory, to a copy under another claim.
+func (r *room) succeed(g grant) {
+	r.stop()
+	r.out.reset()
+	body, _, err := r.actor.Encode()
+	var n *room
+	if err == nil {
+		n, err = r.host.newRoom(r.kind, g, body, 0, r.save.seq)
+	}
+	if err == nil {
+		n.save.again, n.save.due = true, time.Time{}
+		if r.host.enter(n) {
+			r.leave(wire.CodeNone, "the room goes on at a new epoch", nil)
+			return
+		}
+		err = r.lastSave(g.Claim) // the lease was replaced meanwhile: by way of the store, then
+	}
+	if err != nil {
+		r.log.Error().Err(err).Msg("room not handed over to its new claim")
+	}
+	r.leave(wire.CodeNone, "the room restarts", r.restart())
+}
+
+// restart is the activation that follows a copy without waiting to be asked.
+func (r *room) restart() *flight {
+	return &flight{id: r.id, kind: r.kind, mode: wire.ModeJoin, floor: r.claim.Epoch, done: make(chan struct{})}
 }

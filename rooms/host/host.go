@@ -68,6 +68,8 @@ func (c *Config) check() error {
 		return errors.New("room host: Node is not set")
 	case c.Store == nil:
 		return errors.New("room host: Store is not set")
+	case c.MailboxBytes < 2*wire.MaxInput:
+		return fmt.Errorf("room host: MailboxBytes is %d, want at least %d", c.MailboxBytes, 2*wire.MaxInput)
 	case len(c.Kinds) == 0:
 		return errors.New("room host: no kinds to serve")
 	}
@@ -89,19 +91,19 @@ type Host struct {
 	faults  *faults
 
 	storeUp  storeState
-	rooms    sync.WaitGroup // goroutines of rooms
-	flightWG sync.WaitGroup // goroutines of activations
+	running  sync.WaitGroup // every goroutine of rooms and activations
+	unsaved  sync.WaitGroup // rooms that have not been saved for the last time
 	released chan struct{}  // closed at shutdown when rooms may tell their gateways
+	members  atomic.Int64
 
 	gatewaysMu sync.RWMutex
 	gateways   map[conn]*gateway
 
 	mu      sync.RWMutex
-	ctx     context.Context           // of rooms and activations; nil unless Run runs
-	live    map[wire.RoomID]*room     // guarded by mu
-	flights map[wire.RoomID]*flight   // guarded by mu
-	closing bool                      // no activation any more; guarded by mu
-	loads   atomic.Pointer[loadCache] // of Load
+	ctx     context.Context         // of rooms and activations, nil before Run; guarded by mu
+	live    map[wire.RoomID]*room   // guarded by mu
+	flights map[wire.RoomID]*flight // guarded by mu
+	closing bool                    // no activation any more; guarded by mu
 }
 
 var _ directory.Host = (*Host)(nil)
@@ -151,18 +153,21 @@ func New(cfg Config) (*Host, error) {
 func (h *Host) Run(ctx context.Context) error {
 	services, stopServices := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServices()
+	leased, stopLease := context.WithCancel(services)
+	defer stopLease()
 	var eg errgroup.Group
+	eg.Go(func() error { return h.lease.run(leased) })
 	for _, run := range []func(context.Context) error{
-		h.writer.Run, h.claims.run, h.closes.run, h.lease.run, h.watch,
+		h.writer.Run, h.claims.run, h.closes.run, h.watch,
 	} {
 		eg.Go(func() error { return run(services) })
 	}
-	inner, stopRooms := context.WithCancelCause(services)
-	h.open(inner)
+	roomsCtx, stopRooms := context.WithCancelCause(services)
+	h.open(roomsCtx)
 	<-ctx.Done()
-	h.shutdown(stopRooms)
+	err := h.shutdown(stopRooms, stopLease)
 	stopServices()
-	return eg.Wait()
+	return errors.Join(err, eg.Wait())
 }
 
 // open lets activations begin.

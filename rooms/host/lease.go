@@ -41,7 +41,6 @@ type lease struct {
 	changed chan struct{}   // closed and replaced when until has moved
 
 	ended chan struct{} // closed when run has returned
-	taken chan struct{} // capacity 1: a new lease, to which claims must be moved
 
 	// Owned by run.
 	count    int
@@ -54,7 +53,7 @@ type lease struct {
 
 func newLease(h *Host) *lease {
 	return &lease{host: h, base: time.Now(), changed: make(chan struct{}),
-		ended: make(chan struct{}), taken: make(chan struct{}, 1)}
+		ended: make(chan struct{})}
 }
 
 // now is the monotonic clock.
@@ -146,10 +145,6 @@ func (l *lease) attempt(ctx context.Context) error {
 		return fmt.Errorf("check claims: %w", err)
 	}
 	l.settled = true
-	select {
-	case l.taken <- struct{}{}:
-	default:
-	}
 	return nil
 }
 

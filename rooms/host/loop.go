@@ -3,7 +3,9 @@ package host
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,28 +20,37 @@ import (
 // room is one live copy of a room.
 type room struct {
 	// Static.
-	host  *Host
-	id    wire.RoomID
-	kind  rooms.Kind
-	claim snapshot.Claim // its epoch and incarnation are the copy's
-	log   zerolog.Logger
-	box   *mailbox
-	kill  context.CancelCauseFunc
-	done  chan struct{} // closed when the copy has left the host's table
+	host    *Host
+	id      wire.RoomID
+	kind    rooms.Kind
+	claim   snapshot.Claim // its epoch and incarnation are the copy's
+	holder  snapshot.Holder
+	log     zerolog.Logger
+	metrics *kindMetrics
+	box     *mailbox
+	began   time.Time
+	ctx     context.Context // ends when the copy must
+	kill    context.CancelCauseFunc
+	done    chan struct{} // closed when the copy has left the host's table
 
-	// Owned by run.
-	actor  *actor.Room
-	ports  map[*port]struct{}
-	taken  batch
-	out    outbox
-	save   saving
-	close  closure
-	timer  *time.Timer
-	armed  time.Time // when timer fires, zero if it does not
-	empty  time.Time // since when there is no member, zero while there is one
-	events [eventKinds]int
+	// Owned by the room's goroutine.
+	actor   *actor.Room
+	ports   map[*port]struct{}
+	taken   batch
+	handled int // of taken
+	out     outbox
+	save    saving
+	close   closing
+	timer   *time.Timer
+	armed   time.Time         // when timer fires, zero if it does not
+	empty   time.Time         // since when there is no member, zero while there is one
+	lost    map[loss]struct{} // whom to ask for inputs again, at askAt
+	askAt   time.Time
+	skipped uint64 // ticks that were left out
+	counts  [eventKinds]int
 
 	// Read by others.
+	over   atomic.Bool // ends, or has ended
 	status status
 	calls  pulse
 }
@@ -55,7 +66,7 @@ func (r *room) run(ctx context.Context) (why error) {
 		select {
 		case <-r.box.ready:
 		case <-r.timer.C:
-			r.host.metrics.late(r.kind.Name, time.Since(r.armed))
+			r.metrics.lateness.Observe(time.Since(r.armed).Seconds())
 			r.armed = time.Time{}
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -90,7 +101,7 @@ func (r *room) step(ctx context.Context) error {
 	if err := r.emit(ctx); err != nil {
 		return err
 	}
-	r.publish(now)
+	r.publish()
 	r.arm(now)
 	return nil
 }
@@ -98,9 +109,10 @@ func (r *room) step(ctx context.Context) error {
 // handleAll takes the mailbox's batch through the state machine.
 func (r *room) handleAll(ctx context.Context, now time.Time) error {
 	r.taken = r.box.take(r.taken)
-	for i := range r.taken.events {
-		ev := &r.taken.events[i]
-		r.events[ev.kind]++
+	for r.handled = 0; r.handled < len(r.taken.events); {
+		ev := &r.taken.events[r.handled]
+		r.handled++
+		r.counts[ev.kind]++
 		r.calls.begin()
 		err := r.handle(now, ev, r.taken.bytes[ev.at:ev.end])
 		r.calls.end()
@@ -115,7 +127,7 @@ func (r *room) handleAll(ctx context.Context, now time.Time) error {
 		}
 	}
 	r.askAgain(now)
-	r.host.metrics.took(r.kind.Name, &r.events, len(r.taken.bytes), len(r.taken.lost))
+	r.metrics.took(&r.counts, len(r.taken.bytes), len(r.taken.lost))
 	return nil
 }
 
@@ -142,40 +154,65 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 	case evClosed:
 		return r.closed(now, ev.err)
 	case evReclaimed:
-		return r.reclaimed(ev.claim, ev.err)
+		return r.reclaimed(ev.grant, ev.err)
+	case evReclaim:
+		r.reclaim(ev.floor)
 	}
 	return nil
 }
 
+// askPause is between the first input that a full mailbox dropped and the
+// question for what was dropped: the room gets time to come down, and the room's
+// own questions about the same gap are no longer taken for just asked.
+const askPause = 250 * time.Millisecond
+
 // askAgain asks for the inputs that the mailbox had no room for. No input has
 // the number 2^64-1; the room answers it with the one it waits for.
 func (r *room) askAgain(now time.Time) {
-	for l := range r.taken.lost {
+	if r.lost == nil && r.taken.lost != nil {
+		r.lost, r.askAt = r.taken.lost, now.Add(askPause)
+	} else {
+		maps.Copy(r.lost, r.taken.lost)
+	}
+	if r.lost == nil || now.Before(r.askAt) {
+		return
+	}
+	for l := range r.lost {
 		r.actor.Input(now, l.port, l.who, ^wire.Input(0), nil)
 	}
+	r.lost, r.askAt = nil, time.Time{}
 }
 
 // settle begins the checkpoint or the closing that is due, or ends a copy that
 // nobody needs.
 func (r *room) settle(now time.Time) error {
+	if code, text, ended := r.actor.Ended(); ended {
+		return r.closeRoom(now, code, text)
+	}
+	r.checkpoint(now)
 	if r.actor.Len() > 0 {
 		r.empty = time.Time{}
 	} else if r.empty.IsZero() {
 		r.empty = now
 	}
-	if code, text, ended := r.actor.Ended(); ended {
-		return r.closeRoom(now, code, text)
-	}
-	r.checkpoint(now)
-	if r.idleAt() != (time.Time{}) && !now.Before(r.idleAt()) && r.box.closeIfEmpty() {
+	if due := r.idleAt(); !due.IsZero() && !now.Before(due) && r.box.closeIfEmpty() {
 		return errIdle
 	}
 	return nil
 }
 
+// idleAt is when the room stops for want of members. One that the store does
+// not take now stays, so that nothing is lost with it.
+func (r *room) idleAt() time.Time {
+	if r.empty.IsZero() || r.save.paused || r.save.reclaiming || r.close.asked {
+		return time.Time{}
+	}
+	return r.empty.Add(r.kind.EmptyAfter)
+}
+
 // arm sets the one timer to what is due next.
 func (r *room) arm(now time.Time) {
-	due := earliest(r.actor.Next(), r.saveAt(), r.close.retry, r.idleAt())
+	due := earliest(r.actor.Next(), r.saveAt(), r.idleAt(), r.askAt)
 	if due.Equal(r.armed) {
 		return
 	}
@@ -195,6 +232,13 @@ func earliest(ts ...time.Time) time.Time {
 		}
 	}
 	return first
+}
+
+// post puts an event of this host's own into the room's mailbox.
+func (r *room) post(ev event) {
+	if _, first := r.box.put(ev, nil); first {
+		r.box.wake()
+	}
 }
 
 func (r *room) location() directory.Location {

@@ -3,7 +3,6 @@ package host
 import (
 	"sync"
 
-	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
 	"github.com/limpet-games/limpet/wire/peer"
 )
@@ -16,8 +15,9 @@ type event struct {
 	n, to   wire.Input // an input's, a leave's; a skip's from and to
 	at, end int        // the payload within its batch's bytes
 	attach  *peer.Attach
-	claim   snapshot.Claim // reclaimed
-	err     error          // saved, closed, reclaimed
+	floor   wire.Epoch // reclaim
+	grant   *grant     // reclaimed
+	err     error      // saved, closed, reclaimed
 }
 
 type eventKind uint8
@@ -31,12 +31,13 @@ const (
 	evPortDown  // its gateway released the handle, or its link broke
 	evSaved     // the writer's answer to a checkpoint
 	evClosed    // the store's answer to a tombstone
-	evReclaimed // the store's answer to a claim after it lost the room
+	evReclaim   // the store has lost the room, or an epoch of it that was seen
+	evReclaimed // its answer to the claim that follows
 	eventKinds
 )
 
 var eventNames = [eventKinds]string{
-	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaimed",
+	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed",
 }
 
 // verdict is what became of an event.
@@ -191,4 +192,11 @@ func (b *mailbox) closeIfEmpty() bool {
 	}
 	b.closed = true
 	return true
+}
+
+// waiting is how many events wait.
+func (b *mailbox) waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.next.events)
 }

@@ -60,7 +60,7 @@ func (r *room) flush() {
 		}
 		at = it.end
 	}
-	r.host.metrics.sent(r.kind.Name, len(r.out.items), len(r.out.bytes))
+	r.host.metrics.sent(len(r.out.items), len(r.out.bytes))
 	r.out.reset()
 }
 

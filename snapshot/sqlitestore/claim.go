@@ -13,7 +13,8 @@ import (
 // row is a room as it stands in the file; without an epoch it is not there.
 type row struct {
 	incarnation, epoch int64
-	nonce, born        int64
+	nonce              int64
+	created            bool // by the claim that stands
 	holder             string
 	seq, closed        int64
 	data               []byte
@@ -22,7 +23,7 @@ type row struct {
 
 func (r *row) open() bool { return r.epoch > 0 && r.closed == 0 }
 
-const selectRoom = "SELECT incarnation, epoch, nonce, born, holder, seq, closed, data, data IS NOT NULL FROM room WHERE name = ?"
+const selectRoom = "SELECT incarnation, epoch, nonce, created, holder, seq, closed, data, data IS NOT NULL FROM room WHERE name = ?"
 
 // queryer is a transaction or a pool.
 type queryer interface {
@@ -32,7 +33,7 @@ type queryer interface {
 func readRoom(ctx context.Context, q queryer, room wire.RoomID) (row, error) {
 	var r row
 	err := q.QueryRowContext(ctx, selectRoom, string(room)).Scan(
-		&r.incarnation, &r.epoch, &r.nonce, &r.born, &r.holder, &r.seq, &r.closed, &r.data, &r.hasData)
+		&r.incarnation, &r.epoch, &r.nonce, &r.created, &r.holder, &r.seq, &r.closed, &r.data, &r.hasData)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}, nil
 	}
@@ -106,9 +107,9 @@ func claim(ctx context.Context, tx *sql.Tx, req snapshot.ClaimRequest) (snapshot
 		}
 	}
 	r.epoch = max(r.epoch, int64(req.Floor), nowMS()) + 1
-	r.nonce, r.holder = int64(req.Nonce), string(req.Holder)
+	r.nonce, r.holder, r.created = int64(req.Nonce), string(req.Holder), fresh
 	if fresh {
-		r.incarnation, r.born, r.data = int64(req.Incarnation), r.nonce, nil
+		r.incarnation, r.data = int64(req.Incarnation), nil
 		if r.incarnation == 0 {
 			r.incarnation = r.epoch
 		}
@@ -136,15 +137,15 @@ func verdict(r row, req snapshot.ClaimRequest) (fresh bool, refusal error) {
 
 func takeRoom(ctx context.Context, tx *sql.Tx, room wire.RoomID, r row, fresh bool) error {
 	if !fresh {
-		_, err := tx.ExecContext(ctx, "UPDATE room SET epoch = ?, nonce = ?, holder = ?, seq = 0 WHERE name = ?",
+		_, err := tx.ExecContext(ctx, "UPDATE room SET epoch = ?, nonce = ?, created = 0, holder = ?, seq = 0 WHERE name = ?",
 			r.epoch, r.nonce, r.holder, string(room))
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO room (name, incarnation, epoch, nonce, born, holder, seq, closed, data)
-		VALUES (?, ?, ?, ?, ?, ?, 0, 0, NULL)
+	_, err := tx.ExecContext(ctx, `INSERT INTO room (name, incarnation, epoch, nonce, created, holder, seq, closed, data)
+		VALUES (?, ?, ?, ?, 1, ?, 0, 0, NULL)
 		ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, epoch = excluded.epoch, nonce = excluded.nonce,
-			born = excluded.born, holder = excluded.holder, seq = 0, closed = 0, data = NULL`,
-		string(room), r.incarnation, r.epoch, r.nonce, r.born, r.holder)
+			created = 1, holder = excluded.holder, seq = 0, closed = 0, data = NULL`,
+		string(room), r.incarnation, r.epoch, r.nonce, r.holder)
 	return err
 }
 
@@ -154,7 +155,7 @@ func claimed(req snapshot.ClaimRequest, r row) snapshot.ClaimResult {
 			Room: req.Room, Incarnation: wire.Incarnation(r.incarnation),
 			Epoch: wire.Epoch(r.epoch), Nonce: snapshot.Nonce(r.nonce),
 		},
-		Created: r.born == r.nonce,
+		Created: r.created,
 		Data:    r.data,
 	}
 }

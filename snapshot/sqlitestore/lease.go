@@ -35,11 +35,15 @@ func (s *Store) RenewLease(ctx context.Context, h snapshot.Holder, ttl time.Dura
 		return fmt.Errorf("renew lease: %w", err)
 	}
 	var gone bool
-	err := s.change(ctx, func(tx *sql.Tx) (err error) {
-		if gone, err = ended(ctx, tx, h); gone || err != nil {
-			return err
-		}
+	err := s.change(ctx, func(tx *sql.Tx) error {
+		expires, err := expiry(ctx, tx, h)
 		now := nowMS()
+		switch gone = expires <= now; {
+		case err != nil || expires == 0:
+			return err
+		case gone:
+			return endLease(ctx, tx, h)
+		}
 		_, err = tx.ExecContext(ctx, "UPDATE lease SET expires = ?, seen = ? WHERE holder = ?", now+ttl.Milliseconds(), now, string(h))
 		return err
 	})
@@ -72,11 +76,8 @@ func (s *Store) LeaseAlive(ctx context.Context, h snapshot.Holder) (bool, error)
 	}
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
-	var expires int64
-	err := s.read.QueryRowContext(ctx, "SELECT expires FROM lease WHERE holder = ?", string(h)).Scan(&expires)
+	expires, err := expiry(ctx, s.read, h)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("look up lease of %s: %w", h, plain(err))
 	case expires > nowMS():
@@ -87,12 +88,20 @@ func (s *Store) LeaseAlive(ctx context.Context, h snapshot.Holder) (bool, error)
 	return false, nil
 }
 
+// expiry is when a lease runs out, 0 where it was ended or never taken.
+func expiry(ctx context.Context, q queryer, h snapshot.Holder) (ms int64, err error) {
+	err = q.QueryRowContext(ctx, "SELECT expires FROM lease WHERE holder = ?", string(h)).Scan(&ms)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return ms, err
+}
+
 // ended reports whether a lease has ended, and makes that final where it has:
 // neither a clock set back nor a late TakeLease brings it to life.
 func ended(ctx context.Context, tx *sql.Tx, h snapshot.Holder) (bool, error) {
-	var n int
-	err := tx.QueryRowContext(ctx, "SELECT count(*) FROM lease WHERE holder = ? AND expires > ?", string(h), nowMS()).Scan(&n)
-	if err != nil || n == 1 {
+	ms, err := expiry(ctx, tx, h)
+	if err != nil || ms > nowMS() {
 		return false, err
 	}
 	return true, endLease(ctx, tx, h)

@@ -46,6 +46,22 @@ func StartRedis(t testing.TB, args ...string) (url string, r *Redis) {
 // LaunchRedis is StartRedis without a test, as for TestMain: the caller ends
 // the server with Kill and removes the directory.
 func LaunchRedis(dir string, args ...string) (*Redis, error) {
+	return launch(dir, append([]string{"--save", "", "--appendonly", "no"}, args...))
+}
+
+// StartSentinel starts a Sentinel with a configuration file, which it rewrites.
+func StartSentinel(t testing.TB, conf string) *Redis {
+	t.Helper()
+	r, err := launch(t.TempDir(), []string{"--sentinel"}, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Kill)
+	return r
+}
+
+// launch starts a server with what has to stand ahead of all flags, and flags.
+func launch(dir string, flags []string, first ...string) (*Redis, error) {
 	var last error
 	for range 5 { // another process may take the port between the look and the start
 		port, err := freePort()
@@ -53,8 +69,8 @@ func LaunchRedis(dir string, args ...string) (*Redis, error) {
 			return nil, err
 		}
 		r := &Redis{Addr: net.JoinHostPort("127.0.0.1", port), dir: dir}
-		r.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir,
-			"--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "notice"}, args...)
+		r.args = append(first, "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--daemonize", "no")
+		r.args = append(r.args, flags...)
 		if last = r.Restart(); last == nil {
 			return r, nil
 		}

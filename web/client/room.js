@@ -41,6 +41,7 @@ export class Room extends Emitter {
     this._handle = null;
     this._expected = { n: 0, at: -Infinity };
     this._forgiven = -Infinity;
+    this._fresh = false;
     this.ready = new Promise((resolve, reject) => { this._resolve = resolve; this._reject = reject; });
     if (saved) this._restore(saved);
   }
@@ -125,6 +126,9 @@ export class Room extends Emitter {
   _attach(f, tell) {
     const moved = f.host !== this.host || f.epoch !== this.epoch;
     const before = { host: this.host, epoch: this.epoch };
+    // Asked from nowhere, a room answers as after a restore; in the same epoch it is a gap.
+    const how = this._fresh && f.epoch === this.epoch && f.how === 'rewound' ? 'gap' : f.how;
+    this._fresh = false;
     Object.assign(this, { host: f.host, epoch: f.epoch, incarnation: f.incarnation });
     if (f.token.length > 0) this._token = f.token;
     this._at = { epoch: f.epoch, seq: f.seq };
@@ -133,8 +137,8 @@ export class Room extends Emitter {
     this._expected = { n: 0, at: -Infinity };
     this.save();
     if (tell && moved) this.emit('moved', { host: f.host, epoch: f.epoch, from: before });
-    if (tell && (f.how === 'rewound' || f.how === 'gap')) {
-      this.emit(f.how, { from: f.from, to: f.to, epoch: f.epoch, host: f.host, applied: f.applied });
+    if (tell && (how === 'rewound' || how === 'gap')) {
+      this.emit(how, { from: f.from, to: f.to, epoch: f.epoch, host: f.host, applied: f.applied });
     }
     this._pump();
   }
@@ -238,6 +242,7 @@ export class Room extends Emitter {
       return;
     }
     this._forgiven = now;
+    this._fresh = true;
     this._at = { epoch: 0, seq: 0 };
     this._link.reconnect(`missed ${missed} messages`);
   }

@@ -3,6 +3,9 @@ import { el } from './lobby.js';
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 1_000;
 
+/** A process is NAME#BOOT; people know it by the name. */
+export const nameOf = (node) => node.split('#')[0];
+
 /**
  * In dev mode the cluster can be broken from here, for real. Elsewhere
  * /dev/status does not answer 200 and nothing of this shows.
@@ -22,7 +25,7 @@ export class Dev {
   async break(what) {
     if (what === 'drop') { this.said('you cut your connection'); this.client.drop(); return; }
     const [path, body, text] = what === 'host'
-      ? ['/dev/kill', { node: this.host() }, `you killed ${this.host()}`] : ['/dev/restart-gateway', {}, 'you restarted the gateway'];
+      ? ['/dev/kill', { node: this.host() }, `you killed ${nameOf(this.host())}`] : ['/dev/restart-gateway', {}, 'you restarted the gateway'];
     this.said(text);
     try {
       const answer = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
@@ -37,6 +40,7 @@ export class Dev {
     this.#draw(status.nodes);
     setInterval(async () => {
       const s = await this.#status();
+      $('nodes').classList.toggle('stale', !s);
       if (s) this.#draw(s.nodes);
     }, POLL_MS);
   }
@@ -51,11 +55,11 @@ export class Dev {
 
   #draw(nodes = []) {
     this.nodes = nodes;
-    const here = this.host();
+    const here = nameOf(this.host());
     $('nodes').replaceChildren(...nodes.map((n) => {
       const li = el('li', n.name);
       li.title = `${n.role}, ${n.state}, process ${n.pid}`;
-      if (/^(up|running|ready|serving)$/.test(n.state)) li.dataset.up = '';
+      if (n.state === 'up') li.dataset.up = '';
       if (n.name === here) li.dataset.here = '';
       return li;
     }));

@@ -1,6 +1,6 @@
 import { connect } from './client/limpet.js';
 import { Controls } from './controls.js';
-import { Dev } from './dev.js';
+import { Dev, nameOf } from './dev.js';
 import { Hud } from './hud.js';
 import { Lobby, poolFromHash } from './lobby.js';
 import { Model } from './model.js';
@@ -59,7 +59,7 @@ function play(joinedRoom) {
   document.title = `${room.name} · Limpet`;
   lobby.hide();
   listen(room);
-  panel.log('joined', `joined ${room.id} on ${room.host}`, 'good');
+  panel.log('joined', `joined ${room.id} on ${nameOf(room.host)}`, 'good');
   panel.watch(room, tell);
 }
 

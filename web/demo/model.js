@@ -6,6 +6,10 @@ const SNAP = 260; // a correction this long is shown at once
 const AHEAD = 90; // steps that may be unanswered before the own limpet waits
 const HISTORY = 512;
 
+// What lies in a pool before one is joined, for the eye alone.
+const ROCKS = [[800, 500, 92], [340, 260, 70], [1250, 250, 78], [300, 760, 74], [1290, 770, 68],
+  [800, 130, 48], [790, 880, 54], [560, 520, 40], [1070, 530, 42]];
+
 /**
  * What is known of a pool and what of it is to be drawn: the own limpet ahead
  * of the server, the others a little behind it. No DOM, no clock of its own.
@@ -17,7 +21,7 @@ export class Model {
     this.ready = false;
     this.you = 0;
     this.slot = -1;
-    this.rocks = [];
+    this.rocks = ROCKS;
     this.tides = [460, 160, 180, 100];
     this.players = new Map(); // slot -> player
     this.shells = new Map(); // id -> {id, x, y, pearl}

@@ -1,3 +1,4 @@
+import { nameOf } from './dev.js';
 import { el } from './lobby.js';
 
 const $ = (id) => document.getElementById(id);
@@ -14,14 +15,14 @@ export class Panel {
 
   watch(room, onEvent) {
     this.room = room;
-    const say = (kind, text, tone) => { this.log(kind, text, tone); onEvent?.(kind, text, tone); };
+    const say = (kind, text, tone, more = '') => { this.log(kind, text + more, tone); onEvent?.(kind, text, tone); };
     room.on('dropped', ({ why }) => say('dropped', `connection lost: ${why}`, 'bad'));
-    room.on('resumed', ({ ms, gateway }) => say('resumed', `back after ${ms} ms at ${gateway}`, 'good'));
+    room.on('resumed', ({ ms, gateway }) => say('resumed', `back after ${ms} ms at ${nameOf(gateway)}`, 'good'));
     room.on('waiting', ({ forMs }) => { if (this.waiting !== room.epoch) { this.waiting = room.epoch; this.brokeAt = performance.now() - forMs; say('waiting', 'the room is being restored', 'bad'); } });
     room.on('moved', ({ host, epoch }) => {
       const took = this.brokeAt ? ` in ${Math.round(performance.now() - this.brokeAt)} ms` : '';
       this.brokeAt = null;
-      say('moved', `room now on ${host}, epoch ${epoch}${took}`, 'good');
+      say('moved', `room now on ${nameOf(host)}${took}`, 'good', `, epoch ${epoch}`);
     });
     room.on('rewound', ({ applied }) => say('rewound', `restored: inputs after ${applied} go again`, ''));
     room.on('gap', () => say('gap', 'messages were missed: full state follows', ''));
@@ -47,7 +48,7 @@ export class Panel {
     const state = room.state === 'joined' ? 'joined' : client.state === 'waiting' ? 'waiting' : 'dropped';
     const rtt = client.rtt === null ? '–' : `${client.rtt.toFixed(client.rtt < 10 ? 1 : 0)} ms`;
     $('dot').dataset.state = state;
-    $('session-line').textContent = state === 'joined' ? `${rtt} · ${room.host}` : 'reconnecting …';
+    $('session-line').textContent = state === 'joined' ? `${rtt} · ${nameOf(room.host)}` : 'reconnecting …';
     if (!$('session').open) return;
     this.#facts([['state', room.state], ['round trip', rtt], ['gateway', client.gateway], ['room host', room.host], ['epoch', room.epoch],
       ['sequence', room.seq], ['inputs sent', room.nextInput - 1], ['applied', room.applied],

@@ -2,7 +2,7 @@ import { HEIGHT, RADIUS, WIDTH } from './step.js';
 import { paintCaustics, paintLimpet, paintPearl, paintRock, paintSand, paintShells } from './sprites.js';
 
 const TAU = Math.PI * 2;
-const CLOSEST = 0.62; // a small screen shows a part of the pool, at least this large
+const SMALLEST = 0.62, LARGEST = 0.95; // how far a small screen zooms to fill itself
 const LINK = 13; // between the shells of a string
 
 /** Draws a Model on a canvas. It keeps only what is for the eye: trails, splashes. */
@@ -20,12 +20,15 @@ export class View {
     this.rocks = [];
     this.trails = new Map(); // slot -> what follows a limpet
     this.effects = [];
+    this.shade = depth(this.g);
+    this.quality = 2; // layers of light; fewer where drawing is slow
+    this.pace = 16;
     this.resize();
     addEventListener('resize', () => this.resize());
   }
 
   resize() {
-    const ratio = Math.min(devicePixelRatio || 1, 2);
+    const ratio = Math.min(devicePixelRatio || 1, this.quality > 1 ? 2 : 1);
     this.width = innerWidth;
     this.height = innerHeight;
     this.canvas.width = Math.round(this.width * ratio);
@@ -45,6 +48,7 @@ export class View {
 
   draw(now, dt) {
     const { g, model } = this;
+    this.#ease(dt);
     this.#follow(dt);
     const { camera, ratio } = this;
     g.setTransform(1, 0, 0, 1, 0, 0);
@@ -64,10 +68,20 @@ export class View {
     this.#frame();
   }
 
+  // A screen that can't keep up gets less light to draw.
+  #ease(dt) {
+    this.pace += (Math.min(dt, 100) - this.pace) * 0.03;
+    if (this.pace < 30 || this.quality === 0) return;
+    this.quality -= 1;
+    this.pace = 16;
+    this.resize();
+  }
+
   #follow(dt) {
     const { camera, model, width, height } = this;
     const fit = Math.min(width / WIDTH, height / HEIGHT);
-    camera.scale = Math.max(fit, Math.min(CLOSEST, Math.max(width, height) / 900));
+    const cover = Math.max(width / WIDTH, height / HEIGHT);
+    camera.scale = Math.max(fit, SMALLEST, Math.min(cover, LARGEST));
     const me = model.me;
     const wide = width / camera.scale, high = height / camera.scale;
     const aimX = wide >= WIDTH ? WIDTH / 2 : Math.min(Math.max(me?.x ?? WIDTH / 2, wide / 2 - 40), WIDTH - wide / 2 + 40);
@@ -81,14 +95,17 @@ export class View {
   #water(now) {
     const { g, model } = this;
     const deep = model.tide;
-    g.fillStyle = `rgba(${Math.round(52 - 34 * deep)},${Math.round(160 - 62 * deep)},${Math.round(164 - 28 * deep)},${0.44 + 0.3 * deep})`;
+    g.fillStyle = `rgba(${Math.round(22 - 14 * deep)},${Math.round(156 - 74 * deep)},${Math.round(178 - 44 * deep)},${0.46 + 0.32 * deep})`;
     g.fillRect(0, 0, WIDTH, HEIGHT);
+    g.fillStyle = this.shade;
+    g.fillRect(0, 0, WIDTH, HEIGHT);
+    if (this.quality === 0) return;
     g.save();
-    g.globalCompositeOperation = 'soft-light';
-    this.caustics.forEach((pattern, i) => {
+    g.globalCompositeOperation = this.quality > 1 ? 'soft-light' : 'source-over';
+    this.caustics.slice(0, this.quality).forEach((pattern, i) => {
       const t = now / 1000 * (i ? -7 : 9), zoom = i ? 1.7 : 1.15;
       pattern.setTransform(new DOMMatrix([zoom, 0, 0, zoom, t + Math.sin(now / 2600 + i) * 12, t * 0.6 + Math.cos(now / 3100 + i * 2) * 12]));
-      g.globalAlpha = 0.75 - 0.3 * deep;
+      g.globalAlpha = (this.quality > 1 ? 0.85 : 0.3) - 0.25 * deep;
       g.fillStyle = pattern;
       g.fillRect(0, 0, WIDTH, HEIGHT);
     });
@@ -118,9 +135,9 @@ export class View {
     for (const s of model.shells.values()) {
       const bob = Math.sin(now / 700 + s.id) * 1.6;
       if (s.pearl) {
-        const k = 30 + Math.sin(now / 420 + s.id) * 4;
+        const k = 32 + Math.sin(now / 420 + s.id) * 4;
         g.drawImage(this.pearl, s.x - k, s.y - k + bob, k * 2, k * 2);
-      } else this.#shell(s.x, s.y + bob, s.id, 24, s.id * 1.7 + Math.sin(now / 1100 + s.id) * 0.12);
+      } else this.#shell(s.x, s.y + bob, s.id, 29, s.id * 1.7 + Math.sin(now / 1100 + s.id) * 0.12);
     }
   }
 
@@ -193,7 +210,7 @@ export class View {
     g.rotate(t.turn);
     if (!p.clinging) this.#eyes(now, p);
     g.scale(1 + stretch + breath, 1 - stretch * 0.7 + breath);
-    const size = RADIUS * 2.72;
+    const size = RADIUS * 3.1;
     g.rotate(-t.turn * 0.35);
     g.drawImage(this.#sprite(p.hue), -size / 2, -size / 2, size, size);
     g.restore();
@@ -230,11 +247,11 @@ export class View {
     const { g } = this;
     const blink = (now / 90 + p.slot * 13) % 47 < 1.4;
     for (const side of [-1, 1]) {
-      const x = RADIUS + 5, y = side * 6.5;
+      const x = RADIUS + 7, y = side * 7;
       g.strokeStyle = `hsl(${p.hue},45%,68%)`;
       g.lineWidth = 4;
       g.beginPath();
-      g.moveTo(RADIUS - 6, side * 5);
+      g.moveTo(RADIUS - 4, side * 5);
       g.lineTo(x, y);
       g.stroke();
       g.fillStyle = blink ? `hsl(${p.hue},45%,60%)` : '#fff';
@@ -318,4 +335,12 @@ export class View {
     g.lineWidth = 2;
     g.strokeRect(0, 0, WIDTH, HEIGHT);
   }
+}
+
+// The pool is deeper towards its edges.
+function depth(g) {
+  const shade = g.createRadialGradient(WIDTH / 2, HEIGHT / 2, HEIGHT * 0.25, WIDTH / 2, HEIGHT / 2, WIDTH * 0.62);
+  shade.addColorStop(0, 'rgba(4,60,84,0)');
+  shade.addColorStop(1, 'rgba(4,60,84,.5)');
+  return shade;
 }

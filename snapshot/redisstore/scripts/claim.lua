@@ -3,7 +3,7 @@
 -- ARGV 1 holder, 2 nonce, 3 mode (join|create|either), 4 floor,
 --      5 incarnation of a live copy or 0, 6 nonce whose holder is known to have
 --      ended or "", 7.. holders known to have ended
-local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'born', 'holder', 'closed', 'data', 'blob')
+local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'created', 'holder', 'closed', 'data', 'blob')
 local inc, epoch = tonumber(r[1] or '0'), tonumber(r[2] or '0')
 local held, owner, closed, data, blob = r[3], r[5], r[6], r[7], r[8]
 local holder, nonce, mode, floor = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -23,7 +23,7 @@ end
 if held == nonce and owner == holder then
 	if closed then return {'NOROOM'} end
 	if not fetch() and wanted == 0 then return {'LOST'} end
-	return take(r[4] == nonce)
+	return take(r[4] == '1')
 end
 
 local fresh
@@ -50,11 +50,12 @@ epoch = math.max(epoch, floor, ms) + 1
 -- The first write is the one that an out-of-memory Redis refuses: nothing is
 -- half done then.
 if not fresh then
-	redis.call('HSET', KEYS[1], 'epoch', number(epoch), 'nonce', nonce, 'holder', holder, 'seq', '0')
+	redis.call('HSET', KEYS[1], 'epoch', number(epoch), 'nonce', nonce, 'created', '0',
+		'holder', holder, 'seq', '0')
 	return take(false)
 end
 inc = wanted > 0 and wanted or epoch
-redis.call('HSET', KEYS[1], 'inc', number(inc), 'epoch', number(epoch), 'nonce', nonce, 'born', nonce,
+redis.call('HSET', KEYS[1], 'inc', number(inc), 'epoch', number(epoch), 'nonce', nonce, 'created', '1',
 	'holder', holder, 'seq', '0')
 redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'len')
 redis.call('PERSIST', KEYS[1])

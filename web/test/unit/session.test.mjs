@@ -192,9 +192,10 @@ test('a count above ours asks for full state; a second one soon after is told', 
   h.socket.up();
   const resume = h.socket.last('resume');
   assert.deepEqual([resume.epoch, resume.seq], [0, 0]);
-  h.socket.deliver(say.joined({ ref: resume.ref, how: 'gap', seq: 4, count: 3, from: 1, to: 4 }));
+  h.socket.deliver(say.joined({ ref: resume.ref, how: 'rewound', seq: 4, count: 3 }));
   h.socket.deliver(say.ack(0, 0, 5));
   assert.deepEqual(h.events.of('gap').map((g) => g.missed), [undefined, 2]);
+  assert.deepEqual(h.events.of('rewound'), []);
   assert.equal(h.client.state, 'open');
 });
 

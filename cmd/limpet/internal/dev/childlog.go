@@ -151,7 +151,7 @@ func readable(raw []byte) (string, bool) {
 	fmt.Fprint(&b, fields["message"])
 	for _, k := range slices.Sorted(maps.Keys(fields)) {
 		switch k {
-		case "message", "level", "time", "program", "node", "stack":
+		case "message", "level", "time", "program", "self", "stack":
 		default:
 			fmt.Fprintf(&b, " %s=%v", k, fields[k])
 		}

@@ -48,8 +48,8 @@ func isJSON(r *http.Request) bool {
 type nodeStatus struct {
 	Name     string `json:"name"`
 	Role     role   `json:"role"`
-	PID      int    `json:"pid"` // 0 while it is down
-	Up       bool   `json:"up"`
+	PID      int    `json:"pid"`   // 0 while it is down
+	State    string `json:"state"` // up or down
 	Restarts int    `json:"restarts"`
 	ForMS    int64  `json:"for_ms"` // how long it has been up or down
 	Ops      string `json:"ops"`
@@ -59,11 +59,11 @@ func (ch *child) status() nodeStatus {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	s := nodeStatus{
-		Name: ch.name, Role: ch.role, Up: ch.process != nil,
+		Name: ch.name, Role: ch.role, State: "down",
 		Restarts: max(0, ch.starts-1), Ops: "http://" + ch.ports.ops,
 	}
 	if ch.process != nil {
-		s.PID = ch.process.Pid
+		s.State, s.PID = "up", ch.process.Pid
 	}
 	if !ch.since.IsZero() {
 		s.ForMS = time.Since(ch.since).Milliseconds()
@@ -76,7 +76,7 @@ func (c *Cluster) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	for _, ch := range c.children() {
 		nodes = append(nodes, ch.status())
 	}
-	daemon.WriteJSON(w, http.StatusOK, map[string]any{"nodes": nodes})
+	daemon.WriteJSON(w, http.StatusOK, map[string]any{"dev": true, "nodes": nodes})
 }
 
 func (c *Cluster) serveKill(w http.ResponseWriter, r *http.Request) {

@@ -177,7 +177,7 @@ func TestStartsShowsAndStops(t *testing.T) {
 		t.Error("colours where there is no terminal")
 	}
 	status, answer := r.ask(http.MethodGet, "/dev/status", "", "", r.secret)
-	if nodes, _ := answer["nodes"].([]any); status != http.StatusOK || len(nodes) != 3 {
+	if nodes, _ := answer["nodes"].([]any); status != http.StatusOK || len(nodes) != 3 || answer["dev"] != true {
 		t.Errorf("status: %d %v", status, answer)
 	}
 	if err := r.stop(); err != nil {

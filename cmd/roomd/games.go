@@ -1,0 +1,11 @@
+package main
+
+import (
+	"github.com/limpet-games/limpet/games/arena"
+	"github.com/limpet-games/limpet/rooms"
+)
+
+// games are the kinds of room that this host serves.
+func games() []rooms.Kind {
+	return []rooms.Kind{arena.Kind()}
+}

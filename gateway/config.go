@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// Directory is what a gateway asks where rooms are. All methods may be called
+// concurrently; those without a context don't wait.
+type Directory interface {
+	// Resolve finds where a room lives, or makes it live somewhere. Errors
+	// carry a *wire.Error.
+	Resolve(ctx context.Context, req directory.Request) (directory.Location, error)
+	// Learn tells of a place that a room's host has confirmed.
+	Learn(at directory.Location)
+	// Forget tells that the room is not to be found at this epoch any more.
+	Forget(room wire.RoomID, epoch wire.Epoch)
+	// Suspect looks into whether a node is gone, true where that is proven.
+	Suspect(ctx context.Context, node directory.NodeID) bool
+	// List asks hosts for open rooms of a kind, at most most.
+	List(ctx context.Context, kind string, most int) (rooms []directory.OpenRoom, asked, answered int, err error)
+	// Up reports whether others seem to find the node alive.
+	Up(node directory.NodeID) bool
+}
+
+// Config says what a gateway works with.
+type Config struct {
+	Name      string // shown to clients in the welcome
+	Mesh      *link.Mesh
+	Directory Directory
+
+	// Cluster and Keys make resume tokens: the first key signs, all verify, so
+	// that keys can be changed one gateway at a time. Every gateway of a cluster
+	// needs the same. Without keys one is drawn, and only this process takes its
+	// tokens.
+	Cluster string
+	Keys    [][]byte
+
+	// Origins lists the web origins that may connect, as scheme://host[:port].
+	// Pages of the gateway's own host and clients that name no origin always
+	// may.
+	Origins []string
+	// Authenticate checks the token of a hello and names its user. It must
+	// return within ctx. Nil: everybody may come, without a name.
+	Authenticate func(ctx context.Context, token []byte) (user string, err error)
+	// Static answers requests that are no WebSockets. Nil: 404.
+	Static http.Handler
+
+	Limits  Limits
+	Log     zerolog.Logger
+	Metrics prometheus.Registerer // nil: none
+}

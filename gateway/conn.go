@@ -1,0 +1,275 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/limpet-games/limpet/gateway/internal/ws"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// conn is one client's connection. Its reader is the goroutine of run.
+type conn struct {
+	// Static.
+	g      *Gateway
+	nc     net.Conn
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
+	out    outbox
+	drains sync.WaitGroup // the goroutine of a full socket
+
+	heard atomic.Int64  // when the last message came, in ns since the gateway's start
+	ended atomic.Uint32 // the close code, once that is decided
+
+	// Owned by the reader.
+	in       *ws.Reader
+	instance wire.Instance
+	user     string
+	head     []byte // of a message to a host
+	frames   bucket
+	bytes    bucket
+	controls bucket
+	lists    bucket
+	complain bucket // errors that a client can bring about at will
+	limited  time.Time
+	greeted  bool
+
+	mu       sync.Mutex
+	sessions map[wire.Handle]*session // guarded by mu
+	asking   int                      // joins and resumes under way; guarded by mu
+	listing  bool                     // guarded by mu
+}
+
+func newConn(g *Gateway, nc net.Conn) *conn {
+	l := &g.limits
+	c := &conn{
+		g: g, nc: nc,
+		frames: newBucket(l.Frames), bytes: newBucket(l.Bytes), controls: newBucket(l.Controls),
+		lists: newBucket(l.Lists), complain: newBucket(4),
+		sessions: map[wire.Handle]*session{},
+	}
+	c.ctx, c.cancel = context.WithCancel(g.ctx)
+	c.out.limits, c.out.drops, c.out.drain = l, &g.metrics.drops, c.drain
+	c.out.open(nc)
+	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong})
+	c.touch()
+	return c
+}
+
+// errStop ends a reader whose connection's end has been decided already.
+var errStop = errors.New("connection ends")
+
+// end is an error that closes the connection with a code.
+type end struct {
+	code wire.Code
+	text string
+}
+
+func (e *end) Error() string { return e.code.String() + ": " + e.text }
+
+func badFrame(err error) error { return &end{wire.CloseBadFrame, err.Error()} }
+
+var errFlood = &end{wire.CloseFlood, "more frames than a connection may send"}
+
+// run serves the connection until it ends.
+func (c *conn) run() {
+	err := c.serve()
+	c.explain(err)
+	c.cancel()
+	c.detachAll()
+	c.in.Release()
+	c.linger()
+	c.g.forget(c)
+}
+
+func (c *conn) serve() error {
+	if err := c.greet(); err != nil {
+		return err
+	}
+	for {
+		msg, err := c.in.Next()
+		if err != nil {
+			return err
+		}
+		c.touch()
+		if err := c.handle(msg); err != nil {
+			return err
+		}
+	}
+}
+
+// greet waits for the hello and answers it.
+func (c *conn) greet() error {
+	c.nc.SetReadDeadline(time.Now().Add(c.g.limits.HelloWithin))
+	msg, err := c.in.Next()
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.out.closing() {
+		return &end{wire.CloseHelloLate, "no hello in time"}
+	}
+	if err != nil {
+		return err
+	}
+	c.count(msg)
+	if wire.TypeOf(msg) != wire.TypeHello {
+		return &end{wire.CloseBadFrame, "the first frame is not a hello"}
+	}
+	f, err := wire.DecodeHello(msg)
+	if err != nil {
+		return badFrame(err)
+	}
+	c.instance = f.Instance
+	if err := c.authenticate(f.Token); err != nil {
+		return err
+	}
+	c.nc.SetReadDeadline(time.Time{})
+	if c.out.closing() { // its wake-up may have been before the line above
+		return errStop
+	}
+	c.touch()
+	c.greeted = true
+	c.sendNow(encode(wire.Welcome{
+		Minor: min(f.Minor, wire.Minor), Heartbeat: uint32(c.g.limits.Heartbeat.Milliseconds()),
+		InputLimit: inputLimit, Gateway: c.g.cfg.Name,
+	}))
+	return nil
+}
+
+func (c *conn) authenticate(token []byte) error {
+	if c.g.cfg.Authenticate == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.g.limits.HelloWithin)
+	defer cancel()
+	user, err := c.g.cfg.Authenticate(ctx, token)
+	if err == nil && len(user) > wire.MaxUserLen {
+		err = fmt.Errorf("user name of %d bytes", len(user))
+	}
+	if err != nil {
+		c.g.noise.Info().Err(err).Stringer("from", c.nc.RemoteAddr()).Msg("hello refused")
+		return &end{wire.CloseUnauthorized, "the hello's token was not accepted"}
+	}
+	c.user = user
+	return nil
+}
+
+// explain turns the reader's end into what the client is told.
+func (c *conn) explain(err error) {
+	var e *end
+	var broken *ws.Error
+	var closed *ws.Closed
+	switch {
+	case errors.As(err, &e):
+		if e.code == wire.CloseBadFrame {
+			c.put(encode(wire.ErrorFrame{Error: wire.Error{Code: wire.CodeBadFrame, Text: e.text}}))
+		}
+		c.noteBreach(err)
+		c.shut(e.code, e.text)
+	case errors.As(err, &broken):
+		c.noteBreach(err)
+		c.close(broken.Code, broken.Text, false)
+	case errors.As(err, &closed):
+		code := closed.Code
+		if code == ws.StatusNone {
+			code = ws.StatusNormal
+		}
+		c.close(code, "", false)
+	case !c.out.closing(): // the connection broke
+		c.ended.CompareAndSwap(0, uint32(ws.StatusNone)+1)
+		c.out.close()
+	}
+}
+
+func (c *conn) noteBreach(err error) {
+	c.g.noise.Info().Err(err).Stringer("from", c.nc.RemoteAddr()).Msg("client cut")
+}
+
+// shut ends the connection with a code, from any goroutine, without waiting.
+func (c *conn) shut(code wire.Code, text string) {
+	c.close(uint16(code), text, code == wire.CloseSlow)
+}
+
+// longAgo as a deadline wakes a reader.
+var longAgo = time.Unix(1, 0)
+
+func (c *conn) close(code uint16, text string, hurry bool) {
+	f := takeFrame(ws.MaxControl)
+	f.b = ws.AppendClose(f.b, code, text)
+	sealed := c.out.seal(f, hurry)
+	f.release()
+	if !sealed {
+		return
+	}
+	c.ended.CompareAndSwap(0, uint32(code))
+	c.out.flush()
+	c.nc.SetReadDeadline(longAgo)
+}
+
+// linger lets the close frame arrive, then closes the socket. A socket closed
+// with unread data would reset the connection and take the frame with it.
+func (c *conn) linger() {
+	late := time.AfterFunc(c.g.limits.Linger, func() { c.nc.Close() })
+	defer late.Stop()
+	c.out.flush()
+	c.drains.Wait()
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if ok && !c.out.failed() && half.CloseWrite() == nil {
+		c.nc.SetReadDeadline(time.Now().Add(c.g.limits.Linger))
+		discard(c.nc)
+	}
+	c.out.close()
+	c.nc.Close()
+}
+
+// discard reads until the peer closes, within a bound.
+func discard(nc net.Conn) {
+	var b [512]byte
+	for range 4096 {
+		if _, err := nc.Read(b[:]); err != nil {
+			return
+		}
+	}
+}
+
+// drain starts the goroutine that waits for a full socket.
+func (c *conn) drain() {
+	c.g.metrics.drains.Inc()
+	c.drains.Go(func() {
+		if c.out.drainAll() {
+			c.ended.CompareAndSwap(0, uint32(wire.CloseSlow))
+		}
+		if c.out.failed() {
+			c.nc.SetReadDeadline(longAgo)
+		}
+	})
+}
+
+// put queues a frame of this gateway's own and gives it up.
+func (c *conn) put(f *frame) {
+	c.g.countOut(f, 1)
+	if _, over := c.out.put(f); over {
+		c.shut(wire.CloseSlow, "the client reads too slowly")
+	}
+	f.release()
+}
+
+// sendNow is put and a flush: for answers that no batch will carry.
+func (c *conn) sendNow(f *frame) {
+	c.put(f)
+	c.out.flush()
+}
+
+func (c *conn) sendError(ref uint32, h wire.Handle, e *wire.Error) {
+	c.sendNow(encode(wire.ErrorFrame{Ref: ref, Handle: h, Error: *e}))
+}
+
+func (c *conn) touch() { c.heard.Store(int64(time.Since(c.g.start))) }
+
+// idle is how long nothing was heard.
+func (c *conn) idle() time.Duration {
+	return time.Since(c.g.start) - time.Duration(c.heard.Load())
+}

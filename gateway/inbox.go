@@ -1,0 +1,187 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/limpet-games/limpet/gateway/internal/ws"
+	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+func (c *conn) count(msg []byte) {
+	c.g.metrics.in[wire.TypeOf(msg)].Inc()
+	c.g.metrics.bytesIn.Add(float64(len(msg)))
+}
+
+// handle does what a client's frame says. Types that it doesn't know are of a
+// newer minor version. An error ends the connection.
+func (c *conn) handle(msg []byte) error {
+	c.count(msg)
+	switch wire.TypeOf(msg) {
+	case wire.TypeInput:
+		return c.handleInput(msg)
+	case wire.TypePing:
+		return c.handlePing(msg)
+	case wire.TypeSkip:
+		return c.handleSkip(msg)
+	case wire.TypeLeave:
+		return c.handleLeave(msg)
+	case wire.TypeJoin:
+		return c.handleJoin(msg)
+	case wire.TypeResume:
+		return c.handleResume(msg)
+	case wire.TypeList:
+		return c.handleList(msg)
+	case wire.TypeHello:
+		return &end{wire.CloseBadFrame, "second hello"}
+	case 0:
+		return &end{wire.CloseBadFrame, "empty message"}
+	}
+	return nil
+}
+
+func (c *conn) handleInput(msg []byte) error {
+	f, err := wire.DecodeInput(msg)
+	if err != nil {
+		return badFrame(err)
+	}
+	if s := c.session(f.Handle); s != nil {
+		c.forward(s, peer.KindInput, peer.AppendInput(c.head[:0], peer.Who{}, f.N, nil), f.Payload)
+	}
+	return nil
+}
+
+func (c *conn) handleSkip(msg []byte) error {
+	f, err := wire.DecodeSkip(msg)
+	if err != nil {
+		return badFrame(err)
+	}
+	if s := c.session(f.Handle); s != nil {
+		c.forward(s, peer.KindSkip, peer.AppendSkip(c.head[:0], peer.Who{}, f.From, f.To), nil)
+	}
+	return nil
+}
+
+func (c *conn) handleLeave(msg []byte) error {
+	f, err := wire.DecodeLeave(msg)
+	if err != nil {
+		return badFrame(err)
+	}
+	if s := c.session(f.Handle); s != nil {
+		c.forward(s, peer.KindLeave, peer.AppendLeave(c.head[:0], peer.Who{}, f.N), nil)
+	}
+	return nil
+}
+
+// session finds a membership of this connection, and complains where there is
+// none.
+func (c *conn) session(h wire.Handle) *session {
+	c.mu.Lock()
+	s := c.sessions[h]
+	c.mu.Unlock()
+	if s == nil {
+		c.g.metrics.input.limited.Inc()
+		c.complainOf(h, wire.Refuse(wire.CodeNotMember, "no room of this connection has that handle"))
+	}
+	return s
+}
+
+// forward sends a message whose head was made for nobody in the session's name.
+func (c *conn) forward(s *session, kind peer.Kind, head, tail []byte) {
+	c.head = head
+	switch err := s.forward(kind, head, tail); {
+	case err == nil:
+	case errors.Is(err, link.ErrFull):
+		c.g.metrics.input.full.Inc()
+		c.complainOf(s.route.handle, &wire.Error{Code: wire.CodeBusy, RetryMS: 100, Text: "the way to the room is full: send again"})
+	default:
+		// No host now: the client sends again when it hears of the next.
+		c.g.metrics.input.waiting.Inc()
+	}
+}
+
+// complainOf sends an error unless there were many: their number is the
+// client's to choose.
+func (c *conn) complainOf(h wire.Handle, e *wire.Error) {
+	if c.complain.allow(time.Now()) {
+		c.sendError(0, h, e)
+	}
+}
+
+func (c *conn) handlePing(msg []byte) error {
+	echo, err := wire.DecodePing(msg)
+	if err != nil {
+		return badFrame(err)
+	}
+	const n = 1 + 8
+	f := takeFrame(n)
+	f.b = wire.AppendPing(ws.AppendHeader(f.b, ws.Binary, n), wire.TypePong, echo)
+	c.sendNow(f)
+	return nil
+}
+
+// misuse answers a request that does not decode: with an error frame where it
+// is whole and only says something that is not allowed, with the end of the
+// connection otherwise.
+func (c *conn) misuse(msg []byte, err error) error {
+	if errors.Is(err, wire.ErrShort) || len(msg) < 5 {
+		return badFrame(err)
+	}
+	c.sendError(binary.BigEndian.Uint32(msg[1:]), 0, wire.Refuse(wire.CodeBadRequest, err.Error()))
+	return nil
+}
+
+// pong answers a WebSocket ping.
+func (c *conn) pong(payload []byte) error {
+	c.touch()
+	f := takeFrame(len(payload))
+	f.b = append(ws.AppendHeader(f.b, ws.Pong, len(payload)), payload...)
+	c.sendNow(f)
+	return nil
+}
+
+// admit holds the connection to its budget. Control frames and fragments have
+// a small one of their own; a client that sends messages too fast is told so
+// and waited for, and cut when that doesn't change.
+func (c *conn) admit(op ws.Opcode, n int) error {
+	now := time.Now()
+	if op != ws.Binary && op != ws.Close {
+		if !c.controls.allow(now) {
+			return errFlood
+		}
+	}
+	wait := c.bytes.take(now, float64(n))
+	if op == ws.Binary {
+		wait = max(wait, c.frames.take(now, 1))
+	}
+	if wait == 0 {
+		c.limited = time.Time{}
+		return nil
+	}
+	return c.slowDown(now, wait)
+}
+
+func (c *conn) slowDown(now time.Time, wait time.Duration) error {
+	if c.limited.IsZero() {
+		c.limited = now
+		if c.greeted {
+			c.sendError(0, 0, &wire.Error{Code: wire.CodeRateLimited, RetryMS: uint32(wait.Milliseconds()) + 1,
+				Text: "more than a connection may send: it is read more slowly"})
+		}
+	}
+	if now.Sub(c.limited) > c.g.limits.FloodAfter {
+		return errFlood
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.ctx.Done():
+		return errStop
+	}
+	c.touch()
+	return nil
+}

@@ -1,0 +1,228 @@
+package ws
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+)
+
+// Config says what a Reader takes.
+type Config struct {
+	// Limit bounds a message, with all its fragments, in bytes.
+	Limit int
+	// Frame is asked before each frame is read, whether it is a message, a
+	// fragment of one or a control frame; its error ends the reader. It is where
+	// a flood is noticed that never completes a message. n is the length.
+	Frame func(op Opcode, n int) error
+	// Pong is called for each ping, to answer it. The payload is valid during
+	// the call.
+	Pong func(payload []byte) error
+}
+
+// Reader reads the messages that a client sends. It is used by one goroutine.
+type Reader struct {
+	cfg Config
+	src *source
+
+	buf  *[chunk]byte // nil while nothing is buffered
+	r, w int          // buf[r:w] is still to be handled
+
+	body *[]byte // from bodies, behind msg; nil without
+	msg  []byte  // a message of several pieces
+	open bool    // a fragment came and its last is still to come
+}
+
+// NewReader reads from a connection after its handshake. Deadlines are its
+// owner's.
+func NewReader(c net.Conn, cfg Config) *Reader {
+	return &Reader{cfg: cfg, src: newSource(c)}
+}
+
+// bodies holds buffers for messages that don't fit a chunk.
+var bodies sync.Pool
+
+// Next waits for the next message, which is valid until the call after. A
+// *Closed tells that the peer closed, an *Error that it broke the protocol;
+// others are the connection's or Config.Frame's. After an error there is
+// nothing to be read any more: Release it.
+func (r *Reader) Next() ([]byte, error) {
+	r.dropMessage()
+	for {
+		h, err := r.header()
+		if err != nil {
+			return nil, err
+		}
+		if err := r.admit(h); err != nil {
+			return nil, err
+		}
+		switch {
+		case h.op.control():
+			if err := r.control(h); err != nil {
+				return nil, err
+			}
+		case h.fin && !r.open && h.n <= chunk:
+			return r.inPlace(h)
+		default:
+			if err := r.piece(h); err != nil {
+				return nil, err
+			}
+			if !r.open {
+				return r.msg, nil
+			}
+		}
+	}
+}
+
+// Release gives the reader's buffers back. No other call may follow.
+func (r *Reader) Release() {
+	r.dropMessage()
+	r.open = false
+	r.r, r.w = 0, 0
+	r.dropChunk()
+}
+
+// header reads a frame's header, and fails at its first bad byte.
+func (r *Reader) header() (header, error) {
+	if err := r.ensure(2); err != nil {
+		return header{}, err
+	}
+	size, err := start(r.buf[r.r], r.buf[r.r+1])
+	if err != nil {
+		return header{}, err
+	}
+	if err := r.ensure(size); err != nil {
+		return header{}, unexpected(err)
+	}
+	h, err := parse(r.buf[r.r : r.r+size])
+	r.r += size
+	return h, err
+}
+
+// admit checks a header against what came before it.
+func (r *Reader) admit(h header) error {
+	switch {
+	case h.op == Continuation && !r.open:
+		return protocol("continuation of no message")
+	case h.op == Binary && r.open:
+		return protocol("new message inside another")
+	case !h.op.control() && h.n > r.cfg.Limit-len(r.msg):
+		return &Error{Code: StatusTooBig, Text: fmt.Sprintf("message is longer than %d bytes", r.cfg.Limit)}
+	}
+	if r.cfg.Frame == nil {
+		return nil
+	}
+	return r.cfg.Frame(h.op, h.n)
+}
+
+func (r *Reader) inPlace(h header) ([]byte, error) {
+	if err := r.ensure(h.n); err != nil {
+		return nil, unexpected(err)
+	}
+	if h.n == 0 {
+		return []byte{}, nil
+	}
+	p := r.buf[r.r : r.r+h.n : r.r+h.n]
+	r.r += h.n
+	unmask(p, h.key)
+	return p, nil
+}
+
+func (r *Reader) control(h header) error {
+	p, err := r.inPlace(h)
+	switch {
+	case err != nil:
+		return err
+	case h.op == Close:
+		return readClose(p)
+	case h.op == Ping && r.cfg.Pong != nil:
+		return r.cfg.Pong(p)
+	}
+	return nil
+}
+
+// piece adds a frame's payload to the message that is being put together.
+func (r *Reader) piece(h header) error {
+	if r.body == nil {
+		r.body = r.takeBody()
+		r.msg = (*r.body)[:0]
+	}
+	at := len(r.msg)
+	r.msg = r.msg[:at+h.n]
+	p := r.msg[at:]
+	n := copy(p, r.buffered())
+	r.r += n
+	for n < len(p) {
+		m, err := r.src.read(p[n:])
+		if err != nil {
+			return unexpected(err)
+		}
+		n += m
+	}
+	unmask(p, h.key)
+	r.open = !h.fin
+	return nil
+}
+
+func (r *Reader) takeBody() *[]byte {
+	if b, ok := bodies.Get().(*[]byte); ok && cap(*b) >= r.cfg.Limit {
+		return b
+	}
+	b := make([]byte, 0, r.cfg.Limit)
+	return &b
+}
+
+func (r *Reader) dropMessage() {
+	if r.body != nil {
+		bodies.Put(r.body)
+		r.body, r.msg = nil, nil
+	}
+}
+
+func (r *Reader) dropChunk() {
+	if r.buf != nil {
+		chunks.Put(r.buf)
+		r.buf = nil
+	}
+}
+
+func (r *Reader) buffered() []byte {
+	if r.buf == nil {
+		return nil
+	}
+	return r.buf[r.r:r.w]
+}
+
+// ensure waits until n bytes, at most a chunk, are buffered.
+func (r *Reader) ensure(n int) error {
+	for r.w-r.r < n {
+		if r.r == r.w {
+			r.dropChunk()
+			r.r, r.w = 0, 0
+			b, m, err := r.src.first()
+			if err != nil {
+				return err
+			}
+			r.buf, r.w = b, m
+			continue
+		}
+		if r.r+n > chunk {
+			r.w = copy(r.buf[:], r.buf[r.r:r.w])
+			r.r = 0
+		}
+		m, err := r.src.read(r.buf[r.w:])
+		if err != nil {
+			return unexpected(err)
+		}
+		r.w += m
+	}
+	return nil
+}
+
+// unexpected is the end of the connection inside a frame.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/limpet-games/limpet/wire"
+)
+
+// Limits bounds what clients can make a gateway hold or do. The zero value of
+// each means its default.
+type Limits struct {
+	Connections int // WebSockets; more get 503 with Retry-After; default 20,000
+	HTTP        int // connections that are not WebSockets yet; more are closed; default 1024
+	Rooms       int // memberships of one connection, asked for or held; default 16
+	Routes      int // rooms with members behind this gateway; more joins are "busy"; default 100,000
+	Joins       int // joins and resumes under way; more are "busy"; default 4096
+
+	// Frames and Bytes bound what a connection sends in a second, with bursts
+	// of twice that. A faster one is told, then read no faster than that, and
+	// cut when it stays at it for FloodAfter. Defaults 120, 64 KiB and 10 s.
+	Frames     int
+	Bytes      int
+	FloodAfter time.Duration
+	// Controls bounds pings, pongs and fragments a second, with bursts of twice
+	// that; a connection above it is cut. Default 10.
+	Controls int
+	Lists    int // room lists a second and connection; more are refused; default 4
+
+	// OutboxBytes and OutboxFrames bound what waits for one socket: above half,
+	// ephemeral messages are dropped; above the bound, the connection is cut to
+	// come back later. Defaults 256 KiB and 1024.
+	OutboxBytes  int
+	OutboxFrames int
+	SendBuffer   int           // the kernel's buffer of a socket; default 64 KiB
+	WriteStall   time.Duration // a socket that takes nothing for so long is cut; default 2 s
+
+	HelloWithin time.Duration // from the handshake to the hello; default 3 s
+	Heartbeat   time.Duration // silence of twice that ends a connection; default 10 s
+	JoinWithin  time.Duration // bound on a join or resume; default 10 s
+	Linger      time.Duration // a close frame has so long to arrive; default 1 s
+	TokenFor    time.Duration // a resume token is good for; default 7 days
+
+	Finds    int           // rooms looked up again at once; default 64
+	CutOff   time.Duration // a host that lives but can't be reached for so long sends clients elsewhere; default 2 s
+	FindFor  time.Duration // a room that can't be found for so long sends clients elsewhere; default 30 s
+	Reattach time.Duration // a host answers a re-attach in, or is asked again; default 5 s
+}
+
+// maxMessage bounds a message of a client: an input and the frame around it.
+const maxMessage = wire.MaxInput
+
+// inputLimit is what Welcome says: what a message has room for behind type,
+// handle and number.
+const inputLimit = maxMessage - 1 - 4 - 8
+
+func (l *Limits) setDefaults() {
+	for _, f := range []struct {
+		v   *int
+		def int
+	}{
+		{&l.Connections, 20_000}, {&l.HTTP, 1024}, {&l.Rooms, 16}, {&l.Routes, 100_000}, {&l.Joins, 4096},
+		{&l.Frames, 120}, {&l.Bytes, 64 << 10}, {&l.Controls, 10}, {&l.Lists, 4},
+		{&l.OutboxBytes, 256 << 10}, {&l.OutboxFrames, 1024}, {&l.SendBuffer, 64 << 10}, {&l.Finds, 64},
+	} {
+		*f.v = cmp.Or(*f.v, f.def)
+	}
+	for _, f := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&l.FloodAfter, 10 * time.Second}, {&l.WriteStall, 2 * time.Second},
+		{&l.HelloWithin, 3 * time.Second}, {&l.Heartbeat, 10 * time.Second},
+		{&l.JoinWithin, 10 * time.Second}, {&l.Linger, time.Second}, {&l.TokenFor, 7 * 24 * time.Hour},
+		{&l.CutOff, 2 * time.Second}, {&l.FindFor, 30 * time.Second}, {&l.Reattach, 5 * time.Second},
+	} {
+		*f.v = cmp.Or(*f.v, f.def)
+	}
+}

@@ -1,0 +1,262 @@
+package gateway
+
+import (
+	"net"
+	"sync"
+	"syscall"
+)
+
+// outbox holds the frames that wait for one socket, in order. Whoever fills it
+// sees to its flush: a link's reader when it has handled all that had arrived,
+// others at once. A flush is one write that does not wait; only a socket that
+// is full gets a goroutine, until it has taken everything.
+type outbox struct {
+	// Static.
+	conn   net.Conn
+	raw    syscall.RawConn       // nil: not TCP
+	once   func(fd uintptr) bool // writes what the socket takes
+	wait   func(fd uintptr) bool // the same, for drainAll: false while it takes nothing
+	limits *Limits
+	drops  *dropMetrics
+	drain  func() // starts drainAll in a goroutine
+
+	blocked bool    // of the write under way
+	buf     *[]byte // of the write under way, from scratches; nil without
+
+	mu       sync.Mutex
+	pend     []*frame // nil: given up; the rest is guarded by mu
+	off      int      // bytes of pend[0] that the socket has
+	bytes    int      // unsent
+	frames   int      // unsent
+	promised bool     // a link's reader will flush at the end of its batch
+	draining bool     // the goroutine runs
+	sealed   bool     // a close frame is last; nothing more is taken
+	dead     bool     // the socket failed
+}
+
+// put queues f, taking a reference of its own. first: nobody has promised a
+// flush yet, so the caller must. over: there was no room, and the connection is
+// to be cut.
+func (o *outbox) put(f *frame) (first, over bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sealed || o.dead {
+		o.drops.closed.Inc()
+		return false, false
+	}
+	if f.class == latest && o.replace(f) {
+		return o.promise(), o.bytes > o.limits.OutboxBytes && o.frames > 1
+	}
+	bytes, frames := o.bytes+len(f.b), o.frames+1
+	if f.class == ephemeral && (bytes > o.limits.OutboxBytes/2 || frames > o.limits.OutboxFrames/2) {
+		o.drops.ephemeral.Inc()
+		return false, false
+	}
+	if bytes > o.limits.OutboxBytes || frames > o.limits.OutboxFrames {
+		// One long frame may always go to a socket that has nothing waiting.
+		if o.frames > 0 {
+			o.drops.slow.Inc()
+			return false, true
+		}
+	}
+	o.push(f)
+	return o.promise(), false
+}
+
+func (o *outbox) promise() bool {
+	first := !o.promised
+	o.promised = true
+	return first
+}
+
+func (o *outbox) push(f *frame) {
+	f.hold()
+	o.pend = append(o.pend, f)
+	o.bytes += len(f.b)
+	o.frames++
+}
+
+// replace puts f in the place of the unsent older frame of its slot. Where a
+// frame that must be kept follows the older one, f may not pass that: the older
+// one is given up and f goes to the end.
+func (o *outbox) replace(f *frame) bool {
+	passes := true
+	for i := len(o.pend) - 1; i >= 0; i-- {
+		old := o.pend[i]
+		switch {
+		case old == nil:
+		case old.class == latest && old.slot == f.slot:
+			if i == 0 && o.off > 0 { // half of it is out
+				return false
+			}
+			o.drops.latest.Inc()
+			o.giveUp(i)
+			if !passes {
+				return false
+			}
+			f.hold()
+			o.pend[i] = f
+			o.bytes += len(f.b)
+			o.frames++
+			return true
+		case old.class == kept && old.slot.handle == f.slot.handle:
+			passes = false
+		}
+	}
+	return false
+}
+
+// giveUp drops the unsent frame at i.
+func (o *outbox) giveUp(i int) {
+	f := o.pend[i]
+	o.pend[i] = nil
+	o.bytes -= len(f.b)
+	o.frames--
+	f.release()
+}
+
+// flush writes what waits, as far as the socket takes it now.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.promised = false
+	if o.draining || o.dead || o.frames == 0 {
+		return
+	}
+	if o.raw != nil && !o.writeNow() {
+		return
+	}
+	o.draining = true
+	o.drain()
+}
+
+// gather is what to write next: the first frame itself where it is alone,
+// several in one otherwise. Valid until the outbox is used again.
+func (o *outbox) gather() []byte {
+	o.trim()
+	if o.frames == 1 || len(o.pend[0].b)-o.off >= gatherMost {
+		return o.pend[0].b[o.off:]
+	}
+	o.buf = scratches.Get().(*[]byte)
+	p := append((*o.buf)[:0], o.pend[0].b[o.off:]...)
+	for _, f := range o.pend[1:] {
+		if f == nil {
+			continue
+		}
+		if len(p)+len(f.b) > gatherMost {
+			break
+		}
+		p = append(p, f.b...)
+	}
+	return p
+}
+
+// trim takes frames that were given up from the front.
+func (o *outbox) trim() {
+	n := 0
+	for n < len(o.pend) && o.pend[n] == nil {
+		n++
+	}
+	o.shift(n)
+}
+
+// sent forgets n bytes that the socket took.
+func (o *outbox) sent(n int) {
+	o.bytes -= n
+	done := 0
+	for n > 0 {
+		f := o.pend[done]
+		if f == nil {
+			done++
+			continue
+		}
+		if left := len(f.b) - o.off; n < left {
+			o.off += n
+			break
+		} else {
+			n -= left
+		}
+		o.off = 0
+		o.frames--
+		f.release()
+		done++
+	}
+	o.shift(done)
+}
+
+// keepSlots is how large an empty queue's array may stay.
+const keepSlots = 16
+
+func (o *outbox) shift(n int) {
+	if n == 0 {
+		return
+	}
+	left := copy(o.pend, o.pend[n:])
+	clear(o.pend[left:])
+	o.pend = o.pend[:left]
+	if left == 0 && cap(o.pend) > keepSlots {
+		o.pend = nil
+	}
+}
+
+// seal queues the close frame, the last one. hurry gives up all that waits, but
+// for a frame of which a part is out.
+//
+// False: another was first, or the socket is broken.
+func (o *outbox) seal(f *frame, hurry bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sealed || o.dead {
+		return false
+	}
+	if hurry {
+		for i, p := range o.pend {
+			if p != nil && (i > 0 || o.off == 0) {
+				o.giveUp(i)
+			}
+		}
+	}
+	o.push(f)
+	o.sealed = true
+	return true
+}
+
+// closing reports whether the connection's end has been decided.
+func (o *outbox) closing() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sealed || o.dead
+}
+
+// failed reports whether the socket broke.
+func (o *outbox) failed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.dead
+}
+
+// fail gives everything up: the socket is broken or closed.
+func (o *outbox) fail() {
+	o.dead = true
+	for i, f := range o.pend {
+		if f != nil {
+			o.pend[i] = nil
+			f.release()
+		}
+	}
+	o.pend, o.off, o.bytes, o.frames = nil, 0, 0, 0
+}
+
+// close is fail for others.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fail()
+}
+
+// depth is what waits.
+func (o *outbox) depth() (bytes, frames int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes, o.frames
+}

@@ -1,0 +1,271 @@
+package gateway
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+// Why a route can't do what was asked. All are followed by another try.
+var (
+	errNoHost      = errors.New("the room's host is being found")
+	errOldPlace    = errors.New("the room has moved on from there")
+	errOutstanding = errors.New("another attach of the member waits for its answer")
+)
+
+// route is a room with members behind this gateway. It lives as long as it has
+// seats. Its handle names it on sockets and links alike, so that what the room
+// sends can be written as it came.
+type route struct {
+	// Static.
+	g      *Gateway
+	room   wire.RoomID
+	handle wire.Handle
+
+	// Lock order: route.mu, then Gateway.mu, host.mu, conn.mu, outbox.mu.
+	mu      sync.Mutex
+	retired bool               // no longer in the gateway's maps; the rest is guarded by mu
+	host    *host              // nil: being found
+	at      directory.Location // the last place; its epoch is the highest accepted
+	passed  wire.Epoch         // the highest epoch known to be over
+	seats   map[wire.MemberID]seat
+	live    []*session // the sessions that get what the room sends
+	away    int        // holders that are not live
+	since   time.Time  // since when there are such; zero: none
+	finding bool       // a finder runs
+}
+
+// seat is who holds a membership here, and who claims it.
+type seat struct{ holder, claim *session }
+
+func (r *route) setSeat(m wire.MemberID, s seat) {
+	if s == (seat{}) {
+		delete(r.seats, m)
+		return
+	}
+	r.seats[m] = s
+}
+
+// stand changes how a holder stands. mu is held.
+func (r *route) stand(s *session, to standing) {
+	from := s.standing
+	if from == to {
+		return
+	}
+	s.standing = to
+	switch {
+	case to == live:
+		s.index = len(r.live)
+		r.live = append(r.live, s)
+	case from == live:
+		last := len(r.live) - 1
+		r.live[s.index] = r.live[last]
+		r.live[s.index].index = s.index
+		r.live[last] = nil
+		r.live = r.live[:last]
+	}
+	wasAway, isAway := from == lost || from == asked, to == lost || to == asked
+	switch {
+	case isAway && !wasAway:
+		if r.away++; r.since.IsZero() {
+			r.since = time.Now()
+			r.g.recovering(r)
+		}
+	case wasAway && !isAway:
+		if r.away--; r.away == 0 {
+			if to == live {
+				r.g.metrics.findTime.Observe(time.Since(r.since).Seconds())
+			}
+			r.since = time.Time{}
+			r.g.recovered(r)
+		}
+	}
+}
+
+// bind learns that the room lives at a place, over h's link. Sessions that were
+// attached elsewhere are attached there. mu is held.
+func (r *route) bind(h *host, at directory.Location) error {
+	switch {
+	case at.Epoch < r.at.Epoch, at.Epoch <= r.passed:
+		return errOldPlace
+	case r.host != nil && at.Epoch == r.at.Epoch:
+		return nil // a second link to the same process, at most
+	}
+	if !h.add(r) {
+		return errNoHost
+	}
+	r.unbind()
+	r.host, r.at = h, at
+	for _, s := range r.seats {
+		if s.holder != nil {
+			r.stand(s.holder, lost)
+		}
+	}
+	r.reattach(time.Now())
+	return nil
+}
+
+// unbind leaves the host, if there is one. mu is held.
+func (r *route) unbind() {
+	if r.host == nil {
+		return
+	}
+	r.host.remove(r)
+	r.host.link.Send(peer.KindRelease, peer.AppendRelease(nil, r.handle), nil)
+	r.host = nil
+}
+
+// lose is told that the room's host is gone, or that the room lives there no
+// longer: then its epoch is over. Members wait for the next host; claims are
+// answered, since their requests look for it themselves. mu is held.
+func (r *route) lose(epochOver bool) {
+	if epochOver {
+		r.passed = max(r.passed, r.at.Epoch)
+	}
+	last := r.host
+	r.unbind()
+	for m, s := range r.seats {
+		if c := s.claim; c != nil {
+			s.claim = nil
+			r.setSeat(m, s)
+			r.answer(c, wire.Refuse(wire.CodeNone, "the link to the room's host broke"))
+		}
+		if s.holder != nil {
+			r.stand(s.holder, lost)
+		}
+	}
+	r.settle()
+	if !r.retired && !r.finding {
+		r.finding = r.g.find(r, last)
+	}
+}
+
+// reattach asks the room to take up the sessions that wait for it. mu is held.
+func (r *route) reattach(now time.Time) {
+	for _, s := range r.seats {
+		h := s.holder
+		if h == nil || s.claim != nil || h.standing != lost && !r.unanswered(h, now) || now.Before(h.notBefore) {
+			continue
+		}
+		if err := r.sendAttach(h, peer.WhyReattach); err != nil {
+			return // the link is full or gone: the sweep or the next host
+		}
+		h.askedAt = now
+		r.stand(h, asked)
+	}
+}
+
+func (r *route) unanswered(s *session, now time.Time) bool {
+	return s.standing == asked && now.Sub(s.askedAt) > r.g.limits.Reattach
+}
+
+func (r *route) sendAttach(s *session, why peer.Why) error {
+	if r.host == nil {
+		return errNoHost
+	}
+	var scratch [512]byte
+	return r.host.link.Send(peer.KindAttach, s.attach(why).Append(scratch[:0]), nil)
+}
+
+// claim asks the room to take a new session. mu is held.
+func (r *route) claim(s *session) error {
+	if r.host == nil {
+		return errNoHost
+	}
+	at := r.seats[s.member]
+	if at.claim != nil || at.holder != nil && at.holder.standing == asked {
+		return errOutstanding
+	}
+	switch err := r.sendAttach(s, s.why); {
+	case errors.Is(err, link.ErrFull):
+		return &wire.Error{Code: wire.CodeBusy, RetryMS: 200, Text: "the way to the room is full"}
+	case err != nil:
+		return errNoHost
+	}
+	at.claim = s
+	r.setSeat(s.member, at)
+	return nil
+}
+
+// answer ends a claim. mu is held.
+func (r *route) answer(s *session, e *wire.Error) {
+	s.standing = over
+	if !s.abandoned {
+		s.answer <- e
+	}
+}
+
+// end ends a membership at its connection. mu is held, and the caller sees to
+// the seat.
+func (r *route) end(s *session, code wire.Code, text string) {
+	r.stand(s, over)
+	s.conn.drop(s)
+	s.conn.sendNow(encode(wire.Left{Handle: r.handle, Code: code, Text: text}))
+	r.g.metrics.sessions.Dec()
+}
+
+// endAll ends every membership. mu is held.
+func (r *route) endAll(code wire.Code, text string) {
+	for m, s := range r.seats {
+		if s.holder != nil {
+			r.end(s.holder, code, text)
+			s.holder = nil
+		}
+		if s.claim != nil {
+			r.answer(s.claim, wire.Refuse(code, text))
+			s.claim = nil
+		}
+		r.setSeat(m, s)
+	}
+}
+
+// raise is told of a higher epoch of the room on the same link: what was
+// attached at the lower one is attached again. mu is held.
+func (r *route) raise(e wire.Epoch) {
+	r.passed = max(r.passed, r.at.Epoch)
+	r.at.Epoch = e
+	for _, s := range r.seats {
+		if s.holder != nil {
+			r.stand(s.holder, lost)
+		}
+	}
+	r.reattach(time.Now())
+	r.g.cfg.Directory.Learn(r.at)
+}
+
+// settle retires a route without seats. mu is held.
+func (r *route) settle() {
+	if len(r.seats) > 0 || r.retired {
+		return
+	}
+	r.unbind()
+	r.retired = true
+	r.g.retire(r)
+}
+
+// leave takes a session away whose connection ended.
+func (r *route) leave(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.standing == over {
+		return
+	}
+	at := r.seats[s.member]
+	if at.claim == s {
+		s.abandoned = true // its answer, with its generation, is still to come
+		return
+	}
+	if r.host != nil && s.standing != lost {
+		r.host.link.Send(peer.KindDetach, peer.AppendDetach(nil, s.who()), nil)
+	}
+	r.stand(s, over)
+	r.g.metrics.sessions.Dec()
+	at.holder = nil
+	r.setSeat(s.member, at)
+	r.settle()
+}

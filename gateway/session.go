@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"time"
+
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+// standing is how a session stands with its room.
+//
+//	claiming -> live <-> lost -> asked -> live
+//	    any of them -> over
+type standing uint8
+
+const (
+	claiming standing = iota // its join or resume waits for the room's answer
+	live                     // attached
+	lost                     // its host is gone or the room moved on: attach it again
+	asked                    // a re-attach waits for the room's answer
+	over                     // ended
+)
+
+// session is the membership of one connection in one room.
+type session struct {
+	// Static.
+	conn   *conn
+	route  *route
+	member wire.MemberID
+	user   string
+	data   []byte // what it joined with
+	ref    uint32 // of the join or resume
+	why    peer.Why
+
+	// Guarded by route.mu.
+	standing    standing
+	generation  wire.Generation
+	incarnation wire.Incarnation
+	at          wire.Position // of the last reliable message queued for its socket
+	askedAt     time.Time
+	notBefore   time.Time // of the next re-attach
+	index       int       // in route.live
+	abandoned   bool      // nobody waits for the claim any more
+	answer      chan<- *wire.Error
+}
+
+// newMember draws a member's id, which no other room or gateway is likely ever
+// to draw again.
+func newMember() wire.MemberID {
+	for {
+		var b [8]byte
+		rand.Read(b[:])
+		if m := wire.MemberID(binary.BigEndian.Uint64(b[:])) & wire.MaxMemberID; m != 0 {
+			return m
+		}
+	}
+}
+
+func (s *session) who() peer.Who {
+	return peer.Who{Handle: s.route.handle, Member: s.member, Generation: s.generation}
+}
+
+// attach is what asks the room to take the session up. route.mu is held.
+func (s *session) attach(why peer.Why) peer.Attach {
+	return peer.Attach{
+		Handle: s.route.handle, Member: s.member, Generation: s.generation, Instance: s.conn.instance,
+		Why: why, Incarnation: s.incarnation, At: s.at, Room: s.route.room, User: s.user, Data: s.data,
+	}
+}
+
+// whoSize is how much of a head names the member.
+const whoSize = 4 + 8 + 4
+
+// forward sends a member's message to the room, with the first whoSize bytes of
+// head still to be filled in.
+func (s *session) forward(kind peer.Kind, head, tail []byte) error {
+	r := s.route
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.standing != live || r.host == nil {
+		return errNoHost
+	}
+	binary.BigEndian.PutUint32(head, uint32(r.handle))
+	binary.BigEndian.PutUint64(head[4:], uint64(s.member))
+	binary.BigEndian.PutUint32(head[12:], uint32(s.generation))
+	return r.host.link.Send(kind, head, tail)
+}
+
+// token is a fresh resume token. route.mu is held.
+func (s *session) token(now time.Time) []byte {
+	return s.conn.g.tokens.issue(token{
+		room: s.route.room, incarnation: s.incarnation, member: s.member, generation: s.generation,
+		user: s.user, expires: now.Add(s.conn.g.limits.TokenFor).Unix(), data: hashData(s.data),
+	})
+}

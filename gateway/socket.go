@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// open makes the outbox write to c: without waiting on TCP, and with a
+// goroutine on anything else.
+func (o *outbox) open(c net.Conn) {
+	o.conn = c
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return
+	}
+	o.raw = raw
+	o.once = func(fd uintptr) bool {
+		o.blocked, _ = o.writeSome(fd)
+		return true
+	}
+	o.wait = func(fd uintptr) bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		blocked, wrote := o.writeSome(fd)
+		return !blocked || wrote
+	}
+}
+
+// writeNow writes without waiting. blocked: the socket did not take all. mu is
+// held.
+func (o *outbox) writeNow() (blocked bool) {
+	o.blocked = false
+	if err := o.raw.Write(o.once); err != nil {
+		o.fail()
+		return false
+	}
+	return o.blocked
+}
+
+// writeSome writes until nothing waits or the socket is full. mu is held.
+func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
+	for o.frames > 0 {
+		p := o.gather()
+		n, err := write(fd, p)
+		whole := n == len(p)
+		o.dropScratch()
+		if err != nil {
+			o.fail()
+			return false, wrote
+		}
+		o.sent(n)
+		wrote = wrote || n > 0
+		if !whole {
+			return true, wrote
+		}
+	}
+	return false, wrote
+}
+
+// write is one write(2). A socket that is full takes 0 bytes without an error.
+func write(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Write(int(fd), p)
+		switch {
+		case err == nil:
+			return n, nil
+		case err == syscall.EAGAIN:
+			return 0, nil
+		case err != syscall.EINTR:
+			return 0, err
+		}
+	}
+}
+
+// gatherMost is about how much one write carries.
+const gatherMost = 64 << 10
+
+var scratches = sync.Pool{New: func() any { b := make([]byte, 0, gatherMost); return &b }}
+
+func (o *outbox) dropScratch() {
+	if o.buf != nil {
+		scratches.Put(o.buf)
+		o.buf = nil
+	}
+}
+
+// drainAll is the goroutine of a socket that is full: it waits until that takes
+// more, again and again until nothing waits. stalled: it took nothing for too
+// long.
+func (o *outbox) drainAll() (stalled bool) {
+	for {
+		if err := o.drainSome(); err != nil {
+			o.close()
+			return errors.Is(err, os.ErrDeadlineExceeded)
+		}
+		o.mu.Lock()
+		if o.frames == 0 {
+			o.draining = false
+			o.mu.Unlock()
+			return false
+		}
+		o.mu.Unlock()
+	}
+}
+
+// drainSome waits until the socket has taken something.
+func (o *outbox) drainSome() error {
+	if err := o.conn.SetWriteDeadline(time.Now().Add(o.limits.WriteStall)); err != nil {
+		return err
+	}
+	if o.raw == nil {
+		_, err := o.conn.Write(o.takeOut())
+		o.dropScratch()
+		return err
+	}
+	if err := o.raw.Write(o.wait); err != nil {
+		return err
+	}
+	return o.conn.SetWriteDeadline(time.Time{})
+}
+
+// takeOut takes what one write carries out of the queue, for a socket that can
+// only be written to without the lock.
+func (o *outbox) takeOut() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.frames == 0 {
+		return nil
+	}
+	p := o.gather()
+	if o.buf == nil { // the frame's own bytes, which are about to be released
+		o.buf = scratches.Get().(*[]byte)
+		p = append((*o.buf)[:0], p...)
+	}
+	o.sent(len(p))
+	return p
+}

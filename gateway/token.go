@@ -1,0 +1,157 @@
+package gateway
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/limpet-games/limpet/wire"
+)
+
+// A resume token is the base64url form of
+//
+//	u8 version | u32 key | str8 room | u64 incarnation | u64 member | u32 generation
+//	| str8 user | u64 expires, in seconds since 1970 | 16B hash of the join data | 32B signature
+//
+// The signature is HMAC-SHA256 over the cluster's name and all that stands
+// before it. The key's number is drawn from the key itself.
+const (
+	tokenVersion = 1
+	dataHashSize = 16
+	tokenContext = "limpet resume token\x00"
+)
+
+// token is what a resume token says.
+type token struct {
+	room        wire.RoomID
+	incarnation wire.Incarnation
+	member      wire.MemberID
+	generation  wire.Generation
+	user        string
+	expires     int64
+	data        [dataHashSize]byte
+}
+
+var tokenCoding = base64.RawURLEncoding.Strict()
+
+// tokens signs and verifies. It is immutable.
+type tokens struct {
+	cluster string
+	keys    []tokenKey // the first signs
+}
+
+type tokenKey struct {
+	id     uint32
+	secret []byte
+}
+
+const minKey = 16
+
+func newTokens(cluster string, keys [][]byte) (*tokens, error) {
+	t := &tokens{cluster: cluster}
+	if len(keys) == 0 {
+		k := make([]byte, 32)
+		rand.Read(k)
+		keys = [][]byte{k}
+	}
+	for i, k := range keys {
+		if len(k) < minKey {
+			return nil, fmt.Errorf("token key %d has %d bytes: want at least %d", i+1, len(k), minKey)
+		}
+		sum := sha256.Sum256(append([]byte("limpet token key\x00"), k...))
+		t.keys = append(t.keys, tokenKey{id: binary.BigEndian.Uint32(sum[:]), secret: k})
+	}
+	return t, nil
+}
+
+func hashData(data []byte) (h [dataHashSize]byte) {
+	sum := sha256.Sum256(data)
+	copy(h[:], sum[:])
+	return h
+}
+
+func (t *tokens) sign(k tokenKey, body []byte) []byte {
+	m := hmac.New(sha256.New, k.secret)
+	m.Write([]byte(tokenContext))
+	m.Write(wire.AppendStr8(nil, t.cluster))
+	m.Write(body)
+	return m.Sum(nil)
+}
+
+// issue makes a token.
+func (t *tokens) issue(v token) []byte {
+	be := binary.BigEndian
+	b := make([]byte, 0, 256)
+	b = be.AppendUint32(append(b, tokenVersion), t.keys[0].id)
+	b = wire.AppendStr8(b, string(v.room))
+	b = be.AppendUint64(b, uint64(v.incarnation))
+	b = be.AppendUint64(b, uint64(v.member))
+	b = be.AppendUint32(b, uint32(v.generation))
+	b = wire.AppendStr8(b, v.user)
+	b = be.AppendUint64(b, uint64(v.expires))
+	b = append(b, v.data[:]...)
+	b = append(b, t.sign(t.keys[0], b)...)
+	return tokenCoding.AppendEncode(make([]byte, 0, tokenCoding.EncodedLen(len(b))), b)
+}
+
+var errBadToken = wire.Refuse(wire.CodeBadToken, "the resume token is not one of this cluster's")
+
+// verify takes a token apart. Errors are *wire.Error; which check failed is
+// not told.
+func (t *tokens) verify(p []byte, now time.Time) (token, error) {
+	if len(p) > wire.MaxToken {
+		return token{}, errBadToken
+	}
+	raw, err := tokenCoding.AppendDecode(nil, p)
+	if err != nil || len(raw) < sha256.Size {
+		return token{}, errBadToken
+	}
+	body, sum := raw[:len(raw)-sha256.Size], raw[len(raw)-sha256.Size:]
+	v, key, err := readToken(body)
+	if err != nil || !t.signed(key, body, sum) {
+		return token{}, errBadToken
+	}
+	if now.Unix() >= v.expires {
+		return token{}, wire.Refuse(wire.CodeTokenExpired, "the resume token is too old: join again")
+	}
+	return v, nil
+}
+
+// signed checks a signature in constant time.
+func (t *tokens) signed(id uint32, body, sum []byte) bool {
+	for _, k := range t.keys {
+		if k.id == id && hmac.Equal(t.sign(k, body), sum) {
+			return true
+		}
+	}
+	return false
+}
+
+var errTokenForm = errors.New("token has another form")
+
+func readToken(body []byte) (v token, key uint32, err error) {
+	r := wire.NewReader(body)
+	if r.U8("version") != tokenVersion {
+		return v, 0, errTokenForm
+	}
+	key = r.U32("key")
+	v.room = wire.RoomID(r.Str8("room", wire.MaxKindLen+1+wire.MaxRoomNameLen))
+	v.incarnation = wire.Incarnation(r.U64("incarnation"))
+	v.member = wire.MemberID(r.U64("member"))
+	v.generation = wire.Generation(r.U32("generation"))
+	v.user = r.Str8("user", wire.MaxUserLen)
+	v.expires = int64(r.U64("expires"))
+	copy(v.data[:], r.Fixed("data", dataHashSize))
+	if r.Err() != nil || r.Len() != 0 {
+		return v, 0, errTokenForm
+	}
+	if _, err := wire.ParseRoom(string(v.room)); err != nil || v.member == 0 || v.member > wire.MaxMemberID {
+		return v, 0, errTokenForm
+	}
+	return v, key, nil
+}

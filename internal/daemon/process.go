@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/directory"
+)
+
+// Process is what a program's main says of itself.
+type Process struct {
+	Program, Node string
+	Log           LogFlags
+	Ops           OpsFlags
+	// Wire makes the process's parts. A BadSetting error is reported as one.
+	Wire func(*Wiring) error
+}
+
+// Wiring is what a process's parts are put together with.
+type Wiring struct {
+	Log     zerolog.Logger
+	Metrics *prometheus.Registry
+	Ops     *Ops
+	Parts   Parts
+
+	opsAddr string
+	closers []func() error
+}
+
+// Defer has close called when all parts have ended, the last one first.
+func (w *Wiring) Defer(close func() error) { w.closers = append(w.closers, close) }
+
+// OpenCluster is OpenCluster for this process.
+func (w *Wiring) OpenCluster(flags ClusterFlags, role directory.Role, kinds []string) (*Cluster, error) {
+	return OpenCluster(flags, Self{Role: role, Kinds: kinds, Ops: w.opsAddr, Log: w.Log, Metrics: w.Metrics})
+}
+
+type badSetting struct{ error }
+
+func (b badSetting) Unwrap() error { return b.error }
+
+// BadSetting marks an error as the fault of a setting, for the exit status.
+func BadSetting(err error) error { return badSetting{err} }
+
+// Run runs a process until a signal or a failure ends it, and returns its exit
+// status.
+func Run(f *Flags, p Process) int {
+	ctx, stop := Signals(context.Background(), func() { os.Exit(1) })
+	defer stop()
+	w := &Wiring{Log: p.Log.New(f.Err, p.Program, p.Node), Metrics: NewRegistry(p.Program)}
+	err := w.prepare(p)
+	if err == nil {
+		w.Log.Info().Str("version", Version()).Str("go", runtime.Version()).Int("pid", os.Getpid()).
+			Str("ops", w.opsAddr).Interface("settings", f.Given()).Msg("starting")
+		err = w.Parts.Run(ctx)
+	}
+	for _, close := range slices.Backward(w.closers) {
+		err = errors.Join(err, close())
+	}
+	var bad badSetting
+	switch {
+	case errors.As(err, &bad):
+		return f.Bad(bad)
+	case err != nil:
+		w.Log.Error().Err(err).Msg("ended by a failure")
+		return 1
+	}
+	w.Log.Info().Msg("ended")
+	return 0
+}
+
+func (w *Wiring) prepare(p Process) (err error) {
+	if w.Ops, err = NewOps(p.Ops, w.Log, w.Metrics); err != nil {
+		return BadSetting(err)
+	}
+	ln, err := net.Listen("tcp", p.Ops.Addr)
+	if err != nil {
+		return fmt.Errorf("listen for operations: %w", err)
+	}
+	w.opsAddr = ln.Addr().String()
+	w.Parts.Add("operations", func(ctx context.Context) error { return w.Ops.Run(ctx, ln) })
+	if err := p.Wire(w); err != nil {
+		ln.Close()
+		return err
+	}
+	w.Parts.Add("service manager", w.tellManager)
+	return nil
+}
+
+// tellManager tells the service manager when the process gets ready, and that
+// it stops: as the last part it is the first to hear.
+func (w *Wiring) tellManager(ctx context.Context) error {
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for told := false; ; {
+		if !told && len(w.Ops.ready.Reasons()) == 0 {
+			told = true
+			w.tell(NotifyReady)
+			w.Log.Info().Msg("ready")
+			poll.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			w.Log.Info().Msg("stopping")
+			w.tell(NotifyStopping)
+			return nil
+		case <-poll.C:
+		}
+	}
+}
+
+func (w *Wiring) tell(state string) {
+	if err := Notify(state); err != nil {
+		w.Log.Warn().Err(err).Msg("service manager not told")
+	}
+}

@@ -1,0 +1,3 @@
+// Package gatewayd is the gateway's process: its settings, and the wiring of
+// links, directory and edge.
+package gatewayd

@@ -1,0 +1,31 @@
+package gatewayd
+
+import (
+	"context"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/gateway"
+)
+
+// rooms is the directory as the gateway asks it.
+type rooms struct {
+	*directory.Resolver
+	coroner *directory.Coroner
+	members *directory.Members
+}
+
+var _ gateway.Directory = rooms{}
+
+// Suspect looks into whether a node is gone.
+func (r rooms) Suspect(ctx context.Context, node directory.NodeID) bool {
+	return r.coroner.Suspect(ctx, node)
+}
+
+// List asks the kind's hosts for rooms that take members.
+func (r rooms) List(ctx context.Context, kind string, most int) (open []directory.OpenRoom, asked, answered int, err error) {
+	l, err := r.Resolver.List(ctx, kind, most)
+	return l.Rooms, l.Asked, l.Answered, err
+}
+
+// Up reports whether gossip finds the node alive.
+func (r rooms) Up(node directory.NodeID) bool { return r.members.View().Node(node) != nil }

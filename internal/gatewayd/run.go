@@ -1,0 +1,156 @@
+package gatewayd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/gateway"
+	"github.com/limpet-games/limpet/internal/daemon"
+)
+
+// settings of a gateway's process.
+type settings struct {
+	cluster daemon.ClusterFlags
+	ops     daemon.OpsFlags
+	log     daemon.LogFlags
+	listen  string
+	origins []string
+	demo    bool
+	control string // of limpet dev
+	limits  gateway.Limits
+}
+
+func newFlags(s *settings) *daemon.Flags {
+	f := daemon.NewFlags("gatewayd", "Keeps players' WebSocket connections and ships their inputs to the rooms' hosts.")
+	f.String(&s.listen, "listen", "127.0.0.1:8080", "HOST:PORT", "address for players: ws:// here; put TLS in front", daemon.Addr)
+	f.List(&s.origins, "origins", "ORIGIN", "web origins whose pages may connect, like https://game.example; pages of this very host always may", checkOrigin)
+	s.cluster.Register(f, "127.0.0.1:7410", "")
+	s.registerLimits(f)
+	f.Bool(&s.demo, "demo", "serve the demo and the JavaScript client (/client/limpet.js) to browsers")
+	f.String(&s.control, "dev-control", "", "URL", "set by limpet dev: pass /dev/ on to its supervisor")
+	s.ops.Register(f, "127.0.0.1:7412")
+	s.log.Register(f)
+	return f
+}
+
+func (s *settings) registerLimits(f *daemon.Flags) {
+	l := &s.limits
+	f.Int(&l.Connections, "max-connections", 20_000, 1, 10_000_000, "WebSocket connections; more are answered 503 with Retry-After")
+	f.Int(&l.Routes, "max-routes", 100_000, 1, 10_000_000, "rooms with members behind this gateway; more joins are answered busy")
+	f.Int(&l.Joins, "max-joins", 4096, 1, 1_000_000, "joins and resumes under way; more are answered busy")
+	f.Int(&l.Rooms, "connection-rooms", 16, 1, 1024, "rooms of one connection; more are refused")
+	f.Int(&l.Frames, "connection-frames", 120, 1, 100_000, "frames a second from one connection, with bursts of twice that; more is slowed down, then cut")
+	f.Int(&l.Bytes, "connection-bytes", 64<<10, 1<<10, 1<<30, "bytes a second from one connection, with bursts of twice that; more is slowed down, then cut")
+	f.Int(&l.OutboxBytes, "outbox-bytes", 256<<10, 64<<10, 1<<30, "bytes that wait for one connection; above it the client is sent away to come back")
+	f.Int(&l.OutboxFrames, "outbox-frames", 1024, 16, 1<<20, "frames that wait for one connection; above it the client is sent away to come back")
+	f.Duration(&l.Heartbeat, "heartbeat", 10*time.Second, time.Second, 10*time.Minute, "clients are heard of this often; silence of twice that ends a connection")
+	f.Duration(&l.JoinWithin, "join-within", 10*time.Second, time.Second, time.Minute, "bound on a join or resume")
+	f.Duration(&l.TokenFor, "token-for", 7*24*time.Hour, time.Minute, 365*24*time.Hour, "how long a resume token is good")
+}
+
+func checkOrigin(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != s {
+		return fmt.Errorf("%q: want SCHEME://HOST[:PORT]", s)
+	}
+	return nil
+}
+
+// Run runs a gateway with the arguments, on the process's standard streams,
+// and returns its exit status.
+func Run(args []string) int { return Command(args, os.Stdout, os.Stderr) }
+
+// Command is Run with help and errors going elsewhere. The status is 0 after a
+// clean end, 1 after a failure, 2 for a wrong setting.
+func Command(args []string, out, errOut io.Writer) int {
+	var s settings
+	f := newFlags(&s)
+	f.Out, f.Err = out, errOut
+	if status, ok := f.Parse(args); !ok {
+		return status
+	}
+	return daemon.Run(f, daemon.Process{
+		Program: "gatewayd", Node: s.cluster.Name, Log: s.log, Ops: s.ops,
+		Wire: func(p *daemon.Wiring) error { return s.wire(p) },
+	})
+}
+
+// wire puts the process's parts together. Each may rely on those before it.
+func (s *settings) wire(p *daemon.Wiring) error {
+	static, err := s.static(p)
+	if err != nil {
+		return daemon.BadSetting(err)
+	}
+	ln, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("listen for players: %w", err)
+	}
+	p.Defer(func() error { ln.Close(); return nil })
+	cluster, err := p.OpenCluster(s.cluster, directory.RoleGateway, nil)
+	if err != nil {
+		return err
+	}
+	coroner := directory.NewCoroner(directory.CoronerConfig{
+		Members: cluster.Members, Mesh: cluster.Mesh, Log: p.Log, Metrics: p.Metrics,
+	})
+	resolver := directory.NewResolver(directory.ResolverConfig{
+		Members: cluster.Members, Mesh: cluster.Mesh, Coroner: coroner, Log: p.Log, Metrics: p.Metrics,
+	})
+	g, err := gateway.New(gateway.Config{
+		Name: s.cluster.Name, Mesh: cluster.Mesh,
+		Directory: rooms{resolver, coroner, cluster.Members},
+		Cluster:   s.cluster.Cluster, Keys: tokenKeys(cluster, p),
+		Origins: s.origins, Static: static, Limits: s.limits,
+		Log: p.Log, Metrics: p.Metrics,
+	})
+	if err != nil {
+		return daemon.BadSetting(err)
+	}
+	cluster.AddTo(&p.Parts)
+	p.Parts.Add("coroner", coroner.Run)
+	p.Parts.Add("directory", resolver.Run)
+	p.Parts.Add("gateway", func(ctx context.Context) error { return g.Run(ctx, ln) })
+
+	p.Ops.Ready("cluster", cluster.Joined)
+	p.Ops.Ready("hosts", cluster.SomeHost)
+	cluster.ServeReports(p.Ops, func() daemon.NodeReport {
+		r := cluster.Report()
+		r.Connections = g.Connections()
+		return r
+	})
+	p.Log.Info().Stringer("listen", ln.Addr()).Msg("players may come")
+	return nil
+}
+
+// tokenKeys signs resume tokens. Without a secret the gateway draws a key of
+// its own: no other gateway takes its tokens, nor it after a restart.
+func tokenKeys(c *daemon.Cluster, p *daemon.Wiring) [][]byte {
+	if c.Keys.Token == nil {
+		p.Log.Warn().Msg("no --cluster-key-file: players can't resume at another gateway, nor at this one after a restart")
+		return nil
+	}
+	return [][]byte{c.Keys.Token}
+}
+
+// static answers what is no WebSocket.
+func (s *settings) static(p *daemon.Wiring) (http.Handler, error) {
+	mux := http.NewServeMux()
+	if s.demo {
+		mux.Handle("/", demo())
+	}
+	if s.control != "" {
+		control, err := devControl(s.control, os.Getenv(secretVariable), s.cluster.Name, p.Log)
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle("/dev/", control)
+	}
+	return mux, nil
+}

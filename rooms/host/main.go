@@ -1,0 +1,175 @@
+package host
+
+import (
+	"context"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/rooms"
+)
+
+// Main is a whole room host: a program's main function calls it with the kinds
+// that it serves. It reads its settings from flags and environment, runs until
+// it is told to stop by SIGINT or SIGTERM, and exits.
+func Main(kinds ...rooms.Kind) { os.Exit(Command(os.Args[1:], os.Stdout, os.Stderr, kinds...)) }
+
+// settings of a room host's process.
+type settings struct {
+	cluster daemon.ClusterFlags
+	ops     daemon.OpsFlags
+	log     daemon.LogFlags
+	store   storeFlags
+	host    Config
+}
+
+func newFlags(s *settings) *daemon.Flags {
+	f := daemon.NewFlags("roomd", "Runs rooms: keeps their state in memory, saves it, and takes rooms over from hosts that died.")
+	s.cluster.Register(f, "127.0.0.1:7400", "127.0.0.1:7401")
+	s.store.register(f)
+	f.Int(&s.host.MaxRooms, "max-rooms", 20_000, 1, 1_000_000, "live rooms; more are placed elsewhere or turned away as unavailable")
+	f.Int(&s.host.MaxActivations, "max-activations", 256, 1, 65_536, "rooms that start at once; more are turned away as busy")
+	f.Int(&s.host.MailboxBytes, "mailbox-bytes", 1<<20, 64<<10, 1<<30, "input that waits for one room, in bytes; more is answered busy and sent again")
+	f.Int(&s.host.Writer.MaxBytes, "save-bytes", 128<<20, 1<<20, 1<<36, "checkpoints that wait for the store, in bytes; beyond it rooms save later")
+	f.Duration(&s.host.LeaseTTL, "lease", 2*time.Second, time.Second, time.Minute,
+		"how long the store keeps this host's rooms for it when it falls silent")
+	f.Duration(&s.host.SaveWithin, "drain-deadline", 10*time.Second, 0, time.Hour, "bound on the last saves when told to stop")
+	s.ops.Register(f, "127.0.0.1:7402")
+	s.log.Register(f)
+	return f
+}
+
+// Command is Main with the arguments given; it returns the exit status: 0
+// after a clean end, 1 after a failure, 2 for a wrong setting.
+func Command(args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
+	var s settings
+	f := newFlags(&s)
+	f.Out, f.Err = out, errOut
+	if status, ok := f.Parse(args); !ok {
+		return status
+	}
+	if err := s.store.check(); err != nil {
+		return f.Bad(err)
+	}
+	s.host.Kinds = kinds
+	return daemon.Run(f, daemon.Process{
+		Program: "roomd", Node: s.cluster.Name, Log: s.log, Ops: s.ops,
+		Wire: func(p *daemon.Wiring) error { return s.wire(p) },
+	})
+}
+
+// wire puts the process's parts together. Each may rely on those before it.
+func (s *settings) wire(p *daemon.Wiring) error {
+	cfg := s.host
+	cfg.Log, cfg.Metrics = p.Log, p.Metrics
+	var names []string
+	for _, k := range cfg.Kinds {
+		if _, err := k.Checked(); err != nil {
+			return daemon.BadSetting(err)
+		}
+		names = append(names, k.Name)
+	}
+	store, err := s.store.open(p)
+	if err != nil {
+		return err
+	}
+	cluster, err := p.OpenCluster(s.cluster, directory.RoleHost, names)
+	if err != nil {
+		return err
+	}
+	cfg.Node, cfg.Addr, cfg.Store, cfg.Mesh = cluster.ID, cluster.Addr, store, cluster.Mesh
+	h, err := New(cfg)
+	if err != nil {
+		return daemon.BadSetting(err)
+	}
+	coroner := directory.NewCoroner(directory.CoronerConfig{
+		Members: cluster.Members, Mesh: cluster.Mesh, Log: p.Log, Metrics: p.Metrics,
+		EndLease: func(ctx context.Context, node directory.NodeID) error { return endLeases(ctx, store, node) },
+	})
+	service := directory.NewService(directory.ServiceConfig{
+		Members: cluster.Members, Mesh: cluster.Mesh, Host: h, Coroner: coroner, Log: p.Log, Metrics: p.Metrics,
+	})
+	cluster.AddTo(&p.Parts)
+	p.Parts.Add("coroner", coroner.Run)
+	p.Parts.Add("directory", service.Run)
+	p.Parts.Add("rooms", h.Run)
+	p.Parts.Add("load report", func(ctx context.Context) error { return reportLoad(ctx, h, cluster.Members) })
+
+	p.Ops.Ready("cluster", cluster.Joined)
+	p.Ops.Ready("rooms", h.Ready)
+	report := func() daemon.NodeReport {
+		r := cluster.Report()
+		r.SetRooms(roomReports(h))
+		return r
+	}
+	cluster.ServeReports(p.Ops, report)
+	p.Ops.HandleJSON("GET /v1/rooms", func(*http.Request) (any, error) {
+		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil
+	})
+	return nil
+}
+
+func roomReports(h *Host) []daemon.RoomReport {
+	list := h.List()
+	reports := make([]daemon.RoomReport, len(list))
+	for i, r := range list {
+		reports[i] = daemon.RoomReport{
+			Room: string(r.Room), Host: r.Host.Name(), Epoch: uint64(r.Epoch), Incarnation: uint64(r.Incarnation),
+			Members: r.Members, Max: r.Max, Connected: r.Connected, Labels: r.Labels,
+		}
+	}
+	return reports
+}
+
+const reportEvery = 2 * time.Second
+
+// reportLoad tells gossip how busy this host is, for placement; and, when told
+// to end, that it takes no more rooms. It ends ahead of the rooms.
+func reportLoad(ctx context.Context, h *Host, m *directory.Members) error {
+	every := time.NewTicker(reportEvery)
+	defer every.Stop()
+	var cpu cpuClock
+	for {
+		l := h.Load()
+		load := directory.Load{
+			Rooms:   uint16(min(l.Rooms, math.MaxUint16)),
+			Members: uint32(min(l.Members, math.MaxUint32)),
+			CPU:     cpu.percent(time.Now()),
+		}
+		m.Update(false, load)
+		select {
+		case <-ctx.Done():
+			m.Update(true, load)
+			return nil
+		case <-every.C:
+		}
+	}
+}
+
+// cpuClock measures how much of its processors this process uses.
+type cpuClock struct {
+	at   time.Time
+	used time.Duration
+}
+
+// percent is the use since the last call, 0 at the first.
+func (c *cpuClock) percent(now time.Time) uint8 {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	used := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	spent, over := used-c.used, now.Sub(c.at)*time.Duration(runtime.GOMAXPROCS(0))
+	first := c.at.IsZero()
+	c.at, c.used = now, used
+	if first || over <= 0 {
+		return 0
+	}
+	return uint8(min(100, 100*spent/over))
+}

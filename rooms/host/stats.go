@@ -1,0 +1,120 @@
+package host
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/rooms/internal/actor"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// status is what a room's loop tells those who look at it from outside.
+type status struct {
+	mu        sync.Mutex
+	listing   actor.Listing
+	connected int
+	saves     uint64
+	changed   time.Time // the oldest change that is not stored
+}
+
+// publish updates what others see of the room.
+func (r *room) publish() {
+	if n := r.actor.TicksSkipped(); n > r.skipped {
+		r.metrics.ticksSkipped.Add(float64(n - r.skipped))
+		r.skipped = n
+	}
+	listing, connected := r.actor.Listing(), r.actor.Connected()
+	s := &r.status
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.host.members.Add(int64(listing.Members - s.listing.Members))
+	s.listing, s.connected, s.saves, s.changed = listing, connected, r.save.seq, r.save.changed
+}
+
+// clear takes the room's members out of the host's count.
+func (s *status) clear(h *Host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.members.Add(-int64(s.listing.Members))
+	s.listing = actor.Listing{}
+}
+
+// RoomInfo is one room in the operators' list. Ages are in seconds.
+type RoomInfo struct {
+	Room        wire.RoomID       `json:"room"`
+	Host        directory.NodeID  `json:"host"`
+	Epoch       wire.Epoch        `json:"epoch"`
+	Incarnation wire.Incarnation  `json:"incarnation"`
+	Members     int               `json:"members"`
+	Max         int               `json:"max"`
+	Connected   int               `json:"connected"`
+	Open        bool              `json:"open"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Age         float64           `json:"age"`     // of this copy
+	Saves       uint64            `json:"saves"`   // of the room, over all copies
+	Unsaved     float64           `json:"unsaved"` // age of the oldest change that is not stored
+}
+
+// List describes every room that lives here, by name.
+func (h *Host) List() []RoomInfo {
+	now := time.Now()
+	var list []RoomInfo
+	for _, r := range h.all() {
+		list = append(list, r.info(now))
+	}
+	slices.SortFunc(list, func(a, b RoomInfo) int {
+		if a.Room < b.Room {
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+func (r *room) info(now time.Time) RoomInfo {
+	s := &r.status
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := RoomInfo{
+		Room: r.id, Host: r.host.cfg.Node, Epoch: r.claim.Epoch, Incarnation: r.claim.Incarnation,
+		Members: s.listing.Members, Max: r.kind.MaxMembers, Connected: s.connected,
+		Open: s.listing.Open, Labels: s.listing.Labels,
+		Age: now.Sub(r.began).Seconds(), Saves: s.saves,
+	}
+	if !s.changed.IsZero() {
+		i.Unsaved = now.Sub(s.changed).Seconds()
+	}
+	return i
+}
+
+// Open lists rooms of a kind that take members now, at most most.
+func (h *Host) Open(kind string, most int) []directory.OpenRoom {
+	var open []directory.OpenRoom
+	for _, r := range h.all() {
+		if len(open) >= most {
+			break
+		}
+		if r.kind.Name != kind || r.over.Load() {
+			continue
+		}
+		r.status.mu.Lock()
+		l := r.status.listing
+		r.status.mu.Unlock()
+		if l.Open {
+			open = append(open, directory.OpenRoom{Room: r.id, Members: l.Members, Max: l.Max, Labels: l.Labels})
+		}
+	}
+	return open
+}
+
+// Load is how much the host carries, for gossip.
+type Load struct{ Rooms, Members int }
+
+// Load counts live rooms, those that start, and members.
+func (h *Host) Load() Load {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return Load{Rooms: len(h.live) + len(h.flights), Members: int(h.members.Load())}
+}

@@ -1,0 +1,313 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// memStore is a whole snapshot.Store in memory, on the test's clock.
+type memStore struct {
+	mu     sync.Mutex
+	leases map[snapshot.Holder]*memLease
+	rooms  map[wire.RoomID]*memRoom
+	limit  int // of a checkpoint, in bytes
+
+	claimCalls, claimReqs int
+}
+
+type memLease struct {
+	until time.Time
+	ended bool
+}
+
+type memRoom struct {
+	claim   snapshot.Claim
+	holder  snapshot.Holder
+	created bool
+	closed  bool
+	seq     uint64
+	data    []byte
+}
+
+func newMemStore() *memStore {
+	return &memStore{leases: map[snapshot.Holder]*memLease{}, rooms: map[wire.RoomID]*memRoom{}, limit: snapshot.DefaultMaxBytes}
+}
+
+func (s *memStore) alive(h snapshot.Holder) bool {
+	l := s.leases[h]
+	if l == nil {
+		return false
+	}
+	if !time.Now().Before(l.until) {
+		l.ended = true
+	}
+	return !l.ended
+}
+
+func (s *memStore) takeLease(h snapshot.Holder, ttl time.Duration) error {
+	if s.leases[h] != nil {
+		return snapshot.ErrLeaseEnded
+	}
+	s.leases[h] = &memLease{until: time.Now().Add(ttl)}
+	return nil
+}
+
+func (s *memStore) renewLease(h snapshot.Holder, ttl time.Duration) error {
+	if !s.alive(h) {
+		return snapshot.ErrLeaseEnded
+	}
+	s.leases[h].until = time.Now().Add(ttl)
+	return nil
+}
+
+func (s *memStore) endLease(h snapshot.Holder) {
+	s.leases[h] = &memLease{ended: true}
+}
+
+func (s *memStore) claim(q snapshot.ClaimRequest) snapshot.ClaimResult {
+	r := s.rooms[q.Room]
+	open := r != nil && !r.closed
+	if r != nil && r.claim.Nonce == q.Nonce && r.holder == q.Holder {
+		if !open {
+			return snapshot.ClaimResult{Err: snapshot.ErrNoRoom}
+		}
+		return snapshot.ClaimResult{Claim: r.claim, Created: r.created, Data: r.data}
+	}
+	fresh, err := verdictOf(r, open, q)
+	if err == nil && open && r.holder != q.Holder && s.alive(r.holder) {
+		err = &snapshot.HeldError{Holder: r.holder, Epoch: r.claim.Epoch}
+	}
+	if err != nil {
+		return snapshot.ClaimResult{Err: err}
+	}
+	epoch := max(q.Floor, wire.Epoch(time.Now().UnixMilli())) + 1
+	n := &memRoom{holder: q.Holder, created: fresh}
+	if r != nil {
+		epoch = max(epoch, r.claim.Epoch+1)
+	}
+	n.claim = snapshot.Claim{Room: q.Room, Epoch: epoch, Nonce: q.Nonce, Incarnation: wire.Incarnation(epoch)}
+	switch {
+	case fresh && q.Incarnation != 0:
+		n.claim.Incarnation = q.Incarnation
+	case !fresh:
+		n.claim.Incarnation, n.data = r.claim.Incarnation, r.data
+	}
+	s.rooms[q.Room] = n
+	return snapshot.ClaimResult{Claim: n.claim, Created: fresh, Data: n.data}
+}
+
+func verdictOf(r *memRoom, open bool, q snapshot.ClaimRequest) (fresh bool, err error) {
+	switch {
+	case q.Incarnation != 0 && (r == nil || r.claim.Incarnation < q.Incarnation):
+		return true, nil
+	case q.Incarnation != 0 && r.claim.Incarnation == q.Incarnation && open:
+		return false, nil
+	case q.Incarnation != 0:
+		return false, snapshot.ErrNoRoom
+	case open && q.Mode == wire.ModeCreate:
+		return false, snapshot.ErrExists
+	case !open && q.Mode == wire.ModeJoin:
+		return false, snapshot.ErrNoRoom
+	}
+	return !open, nil
+}
+
+func (s *memStore) check(c snapshot.Claim, closedToo bool) error {
+	r := s.rooms[c.Room]
+	switch {
+	case r == nil || r.claim.Epoch < c.Epoch:
+		return snapshot.ErrMissing
+	case r.claim.Epoch != c.Epoch || r.claim.Nonce != c.Nonce || r.closed && !closedToo:
+		return snapshot.ErrFenced
+	}
+	return nil
+}
+
+func (s *memStore) save(q snapshot.SaveRequest) error {
+	if err := s.check(q.Claim, false); err != nil {
+		return err
+	}
+	if len(q.Data) > s.limit {
+		return snapshot.ErrTooBig
+	}
+	if r := s.rooms[q.Claim.Room]; q.Seq > r.seq {
+		r.seq, r.data = q.Seq, q.Data
+	}
+	return nil
+}
+
+func (s *memStore) close(q snapshot.CloseRequest) error {
+	if err := s.check(q.Claim, true); err != nil {
+		return err
+	}
+	r := s.rooms[q.Claim.Room]
+	r.closed, r.data = true, nil
+	return nil
+}
+
+// wipe is a store that lost its data.
+func (s *memStore) wipe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.leases)
+	clear(s.rooms)
+}
+
+// view is one host's connection to a memStore, which can be made to fail.
+type view struct {
+	*memStore
+	mu     sync.Mutex
+	stall  chan struct{} // calls wait until it is closed; nil: they don't
+	err    error         // calls fail
+	forget int           // so many claim calls lose their answer
+}
+
+var errDown = errors.New("connection refused")
+
+func (v *view) fail(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.err = err
+}
+
+// hang makes calls wait until the returned function is called.
+func (v *view) hang() (resume func()) {
+	ch := make(chan struct{})
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stall = ch
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.stall = nil
+		close(ch)
+	}
+}
+
+// enter waits out what the view is made to do, and locks the store.
+func (v *view) enter(ctx context.Context) error {
+	v.mu.Lock()
+	stall, err := v.stall, v.err
+	v.mu.Unlock()
+	if stall != nil {
+		select {
+		case <-stall:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err == nil {
+		v.memStore.mu.Lock()
+	}
+	return err
+}
+
+func (v *view) TakeLease(ctx context.Context, h snapshot.Holder, ttl time.Duration) error {
+	if err := v.enter(ctx); err != nil {
+		return err
+	}
+	defer v.memStore.mu.Unlock()
+	return v.takeLease(h, ttl)
+}
+
+func (v *view) RenewLease(ctx context.Context, h snapshot.Holder, ttl time.Duration) error {
+	if err := v.enter(ctx); err != nil {
+		return err
+	}
+	defer v.memStore.mu.Unlock()
+	return v.renewLease(h, ttl)
+}
+
+func (v *view) EndLease(ctx context.Context, h snapshot.Holder) error {
+	if err := v.enter(ctx); err != nil {
+		return err
+	}
+	defer v.memStore.mu.Unlock()
+	v.endLease(h)
+	return nil
+}
+
+func (v *view) LeaseAlive(ctx context.Context, h snapshot.Holder) (bool, error) {
+	if err := v.enter(ctx); err != nil {
+		return false, err
+	}
+	defer v.memStore.mu.Unlock()
+	return v.alive(h), nil
+}
+
+func (v *view) Claim(ctx context.Context, qs []snapshot.ClaimRequest) ([]snapshot.ClaimResult, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer v.memStore.mu.Unlock()
+	v.claimCalls++
+	v.claimReqs += len(qs)
+	out := each(qs, v.claim)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.forget > 0 {
+		v.forget--
+		return nil, errDown
+	}
+	return out, nil
+}
+
+func (v *view) Check(ctx context.Context, cs []snapshot.Claim) ([]error, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer v.memStore.mu.Unlock()
+	return each(cs, func(c snapshot.Claim) error { return v.check(c, false) }), nil
+}
+
+func (v *view) Save(ctx context.Context, qs []snapshot.SaveRequest) ([]error, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer v.memStore.mu.Unlock()
+	return each(qs, v.save), nil
+}
+
+func (v *view) Close(ctx context.Context, qs []snapshot.CloseRequest) ([]error, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer v.memStore.mu.Unlock()
+	return each(qs, v.close), nil
+}
+
+func (v *view) Load(ctx context.Context, ids []wire.RoomID) ([]snapshot.LoadResult, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer v.memStore.mu.Unlock()
+	return each(ids, func(id wire.RoomID) snapshot.LoadResult {
+		r := v.rooms[id]
+		if r == nil {
+			return snapshot.LoadResult{Err: snapshot.ErrNoRoom}
+		}
+		return snapshot.LoadResult{Claim: r.claim, Holder: r.holder, Closed: r.closed, Data: r.data}
+	}), nil
+}
+
+func (v *view) List(context.Context, string, int) ([]snapshot.Entry, string, error) {
+	return nil, "", errors.New("not used by the host")
+}
+
+func (v *view) Mark(context.Context) (string, error) { return "mark", nil }
+func (v *view) Shut() error                          { return nil }
+
+func each[Q, A any](qs []Q, f func(Q) A) []A {
+	out := make([]A, len(qs))
+	for i, q := range qs {
+		out[i] = f(q)
+	}
+	return out
+}
+
+var _ snapshot.Store = (*view)(nil)
