@@ -69,6 +69,12 @@ func (c *claims) endLease(_ context.Context, id NodeID) error {
 	return nil
 }
 
+func (c *claims) hasEnded(id NodeID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended[id]
+}
+
 // join takes a seat, as a room's host does.
 func (c *claims) join(room wire.RoomID) bool {
 	c.mu.Lock()
@@ -188,7 +194,7 @@ func (c *cluster) startOn(ln net.Listener, name string, role Role, kinds ...stri
 	cfg := MembersConfig{
 		Name: name, Boot: c.boots, Role: role, LinkAddr: ln.Addr().String(), Kinds: kinds,
 		Cluster: c.t.Name(), Keys: [][]byte{[]byte("0123456789abcdef")}, Profile: ProfileLocal, Rejoin: time.Second,
-		Log: zerolog.New(zerolog.NewTestWriter(c.t)).Level(testLevel),
+		Log: zerolog.New(newTestLog(c.t)).Level(zerolog.WarnLevel),
 	}
 	for _, n := range c.nodes {
 		cfg.Seeds = append(cfg.Seeds, n.Addr())
@@ -328,4 +334,29 @@ func (c *cluster) roomOn(n *testNode, kind string) wire.RoomID {
 	return ""
 }
 
-const testLevel = zerolog.WarnLevel
+// testLog writes to the test's log until the test has ended, which memberlist's
+// last probe may outlive.
+type testLog struct {
+	t     *testing.T
+	mu    sync.Mutex
+	ended bool // guarded by mu
+}
+
+func newTestLog(t *testing.T) *testLog {
+	l := &testLog{t: t}
+	t.Cleanup(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ended = true
+	})
+	return l
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.t.Logf("%s", p)
+	}
+	return len(p), nil
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -34,11 +35,14 @@ type CoronerConfig struct {
 // that two nodes were refused a connection at its link address, or found
 // another boot of the same name there. Every process has one Coroner; it
 // answers for others too, and looks at a host by itself when a link to it
-// breaks.
+// breaks and when a later boot of its name appears.
 type Coroner struct {
 	cfg       CoronerConfig
 	inquiries *inquiries
 	inquests  *prometheus.CounterVec
+
+	mu     sync.Mutex
+	proven recent[NodeID, struct{}] // known to be gone, here or by another's word; guarded by mu
 }
 
 // Times of an inquiry.
@@ -55,7 +59,7 @@ const (
 
 // NewCoroner registers its calls with the mesh: use it before Mesh.Run.
 func NewCoroner(cfg CoronerConfig) *Coroner {
-	c := &Coroner{cfg: cfg, inquiries: newInquiries(maxInquiries)}
+	c := &Coroner{cfg: cfg, inquiries: newInquiries(maxInquiries), proven: newRecent[NodeID, struct{}](maxBuried)}
 	c.inquests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "limpet_directory_suspicions_total", Help: "Inquiries into whether a host is gone, by result.",
 	}, []string{"result"})
@@ -63,6 +67,8 @@ func NewCoroner(cfg CoronerConfig) *Coroner {
 	cfg.Mesh.OnCall(callPing, func(context.Context, *link.Link, []byte) ([]byte, error) { return nil, nil })
 	cfg.Mesh.OnCall(callConfirm, c.handleConfirm)
 	cfg.Mesh.OnCall(callBuried, c.handleBuried)
+	// A boot that was buried for its successor's sake may still have a lease.
+	cfg.Members.OnBury(c.look)
 	cfg.Mesh.OnDown(func(l *link.Link, cause error) { c.linkDown(NodeID(l.Peer()), cause) })
 	return c
 }
@@ -80,10 +86,10 @@ func (c *Coroner) Run(ctx context.Context) error {
 // concurrent calls for one node share one inquiry, which takes at most 4 s and
 // some 5 ms where connections are refused.
 func (c *Coroner) Suspect(ctx context.Context, id NodeID) bool {
-	if c.cfg.Members.Buried(id) {
+	if c.isProven(id) {
 		return true
 	}
-	n := c.cfg.Members.Find(id)
+	n := c.cfg.Members.record(id)
 	if n == nil || id == c.cfg.Members.Self() {
 		return false
 	}
@@ -98,17 +104,37 @@ func (c *Coroner) suspectSoon(id NodeID) {
 }
 
 func (c *Coroner) linkDown(id NodeID, cause error) {
-	n := c.cfg.Members.Find(id)
-	if n != nil && n.Role == RoleHost && !errors.Is(cause, link.ErrClosed) {
+	if !errors.Is(cause, link.ErrClosed) {
+		c.look(id)
+	}
+}
+
+func (c *Coroner) look(id NodeID) {
+	if n := c.cfg.Members.record(id); n != nil && n.Role == RoleHost {
 		c.suspectSoon(id)
 	}
+}
+
+func (c *Coroner) isProven(id NodeID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.proven.get(id)
+	return ok
+}
+
+// bury buries a node on proof.
+func (c *Coroner) bury(id NodeID) {
+	c.mu.Lock()
+	c.proven.put(id, struct{}{})
+	c.mu.Unlock()
+	c.cfg.Members.Bury(id)
 }
 
 func (c *Coroner) inquire(ctx context.Context, n *Node) bool {
 	gone := c.refused(ctx, n.ID, n.Link) && c.seconded(ctx, n)
 	if gone {
 		c.inquests.WithLabelValues("gone").Inc()
-		c.cfg.Members.Bury(n.ID)
+		c.bury(n.ID)
 	} else {
 		c.inquests.WithLabelValues("unproven").Inc()
 	}
@@ -209,7 +235,7 @@ func (c *Coroner) handleConfirm(ctx context.Context, _ *link.Link, body []byte) 
 	if err != nil {
 		return nil, err
 	}
-	gone := c.cfg.Members.Buried(call.Node) ||
+	gone := c.isProven(call.Node) ||
 		c.inquiries.share(ctx, "confirm "+string(call.Node), func(ctx context.Context) bool { return c.confirm(ctx, call) })
 	return encode(confirmReply{Gone: gone}), nil
 }
@@ -217,7 +243,7 @@ func (c *Coroner) handleConfirm(ctx context.Context, _ *link.Link, body []byte) 
 // confirm is the second witness, on behalf of the first.
 func (c *Coroner) confirm(ctx context.Context, call confirmCall) bool {
 	addr := call.Addr
-	if n := c.cfg.Members.Find(call.Node); n != nil {
+	if n := c.cfg.Members.record(call.Node); n != nil {
 		addr = n.Link // its own word, not the asker's
 	}
 	if call.Node == c.cfg.Members.Self() || !c.refused(ctx, call.Node, addr) {
@@ -234,7 +260,7 @@ func (c *Coroner) certify(ctx context.Context, id NodeID) bool {
 	if err := c.cfg.EndLease(ctx, id); err != nil {
 		c.cfg.Log.Warn().Err(err).Str("node", string(id)).Msg("end lease of dead host")
 	}
-	c.cfg.Members.Bury(id)
+	c.bury(id)
 	c.inquiries.begin(func(ctx context.Context) { c.tellAll(ctx, id) })
 	return true
 }
@@ -267,6 +293,6 @@ func (c *Coroner) handleBuried(_ context.Context, _ *link.Link, body []byte) ([]
 	if err != nil {
 		return nil, err
 	}
-	c.cfg.Members.Bury(call.Node)
+	c.bury(call.Node)
 	return nil, nil
 }

@@ -55,7 +55,7 @@ func TestDeadHostIsBuried(t *testing.T) {
 			t.Errorf("%s keeps %d entries of the dead host", h.Self(), n)
 		}
 	}
-	if !c.claims.ended[dead.Self()] {
+	if !c.claims.hasEnded(dead.Self()) {
 		t.Error("its lease was not ended")
 	}
 }
@@ -112,7 +112,7 @@ func TestOneWitnessIsNotProof(t *testing.T) {
 	if g.coroner.inquire(context.Background(), &wrong) {
 		t.Error("a host was buried on one node's word")
 	}
-	if c.claims.ended[alive.Self()] {
+	if c.claims.hasEnded(alive.Self()) {
 		t.Error("its lease was ended")
 	}
 }
@@ -174,6 +174,7 @@ func TestRestartBuriesTheBootBefore(t *testing.T) {
 		}
 		return true
 	})
+	c.until("the lease of the boot before is ended", func() bool { return c.claims.hasEnded(before.Self()) })
 	for _, room := range rooms {
 		if loc := c.resolve(g, Request{Room: room, Mode: wire.ModeJoinOrCreate}); loc.Node == before.Self() {
 			t.Errorf("room %s is still at the boot before", room)

@@ -157,7 +157,7 @@ func TestSplitHeals(t *testing.T) {
 					defer stop()
 					ms = append(ms, m)
 				}
-				t.Logf("all see all after %s", waitFor(t, 20*time.Second, "all see all", all(ms, func(m *Members) bool { return sees(m, 6) })))
+				t.Logf("all see all after %s", waitFor(t, time.Minute, "all see all", all(ms, func(m *Members) bool { return sees(m, 6) })))
 				left := func(addr string) bool { return addr < "10.0.0.4" }
 				n.split(func(a, b string) bool { return left(a) != left(b) })
 				took := waitFor(t, 10*time.Second, "each side sees itself", all(ms, func(m *Members) bool { return sees(m, 3) }))

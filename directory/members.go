@@ -40,13 +40,13 @@ type Members struct {
 	now     chan struct{} // capacity 1: draining or the start time changed
 
 	mu      sync.Mutex
-	nodes   map[NodeID]*Node // guarded by mu, as all below
-	local   Node             // this node as it should be announced
-	buried  recent[NodeID, struct{}]
+	nodes   map[NodeID]*Node      // guarded by mu, as all below
+	local   Node                  // this node as it should be announced
+	buried  recent[NodeID, *Node] // nil: never seen
 	gone    recent[NodeID, *Node] // left the view and not buried
 	kinds   map[string]bool       // copied on write: views share it
 	changed chan struct{}
-	dirty   bool // nodes is newer than the view
+	dirty   bool      // nodes is newer than the view
 	met     time.Time // when this process first saw another
 }
 
@@ -61,7 +61,7 @@ func NewMembers(cfg MembersConfig) (*Members, error) {
 		ready: make(chan struct{}), soon: make(chan struct{}, 1), now: make(chan struct{}, 1),
 		mailbox: newMailbox(),
 		nodes:   map[NodeID]*Node{},
-		buried:  newRecent[NodeID, struct{}](maxBuried),
+		buried:  newRecent[NodeID, *Node](maxBuried),
 		gone:    newRecent[NodeID, *Node](maxGone),
 		changed: make(chan struct{}),
 	}
@@ -116,6 +116,24 @@ func (m *Members) Find(id NodeID) *Node {
 	return n
 }
 
+// record is what was last known of a node, dead or alive; nil if nothing is.
+func (m *Members) record(id NodeID) *Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.recordLocked(id)
+}
+
+func (m *Members) recordLocked(id NodeID) *Node {
+	if n := m.nodes[id]; n != nil {
+		return n
+	}
+	if n, ok := m.gone.get(id); ok {
+		return n
+	}
+	n, _ := m.buried.get(id)
+	return n
+}
+
 // Buried reports whether the node is known to be gone for good.
 func (m *Members) Buried(id NodeID) bool {
 	m.mu.Lock()
@@ -145,7 +163,7 @@ func (m *Members) buryLocked(id NodeID) (fresh bool) {
 	if _, old := m.buried.get(id); old {
 		return false
 	}
-	m.buried.put(id, struct{}{})
+	m.buried.put(id, m.recordLocked(id))
 	m.gone.remove(id)
 	m.metrics.buried.Inc()
 	if _, ok := m.nodes[id]; ok {
@@ -159,21 +177,6 @@ func (m *Members) tellBuried(id NodeID) {
 	m.cfg.Log.Info().Str("node", string(id)).Msg("node buried")
 	for _, f := range m.onBury {
 		f(id)
-	}
-}
-
-// Update changes what this node says of itself. Draining is told at once, load
-// at most every 2 s.
-func (m *Members) Update(draining bool, load Load) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if draining != m.local.Draining {
-		m.local.Draining, m.local.Load = draining, load
-		m.announceLocked()
-		poke(m.now)
-	} else if load != m.local.Load {
-		m.local.Load = load
-		poke(m.soon)
 	}
 }
 
@@ -250,34 +253,6 @@ func (m *Members) bound(g *memberlist.Memberlist) {
 	m.readMail()
 	close(m.ready)
 	m.cfg.Log.Info().Str("node", string(m.self)).Str("gossip", m.Addr()).Msg("gossip runs")
-}
-
-const loadEvery = 2 * time.Second
-
-// announce broadcasts this node's metadata when it has changed.
-func (m *Members) announce(ctx context.Context, g *memberlist.Memberlist) {
-	next := time.Now()
-	var due <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-m.soon:
-			if due == nil {
-				due = time.After(time.Until(next))
-			}
-			continue
-		case <-m.now:
-		case <-due:
-			m.mu.Lock()
-			m.announceLocked()
-			m.mu.Unlock()
-		}
-		due, next = nil, time.Now().Add(loadEvery)
-		if err := g.UpdateNode(time.Second); err != nil {
-			m.cfg.Log.Debug().Err(err).Msg("metadata waits for gossip")
-		}
-	}
 }
 
 func poke(c chan struct{}) {

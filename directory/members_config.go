@@ -103,12 +103,11 @@ func (c *MembersConfig) gossip(id NodeID) (*memberlist.Config, error) {
 	g.ProbeTimeout = 200 * time.Millisecond
 	g.SuspicionMaxTimeoutMult = 3 // a lone observer waits 3 times 2 s, not 6 times
 	g.GossipInterval = 100 * time.Millisecond
-	g.PushPullInterval = 15 * time.Second
+	g.PushPullInterval = 5 * time.Second // gossip may miss a node; this does not
 	g.TCPTimeout = 2 * time.Second
 	if c.Profile == ProfileLocal {
 		g.ProbeInterval = 400 * time.Millisecond
 		g.GossipInterval = 50 * time.Millisecond
-		g.PushPullInterval = 5 * time.Second
 		g.TCPTimeout = time.Second
 	}
 	if len(c.Keys) > 0 {

@@ -133,3 +133,19 @@ func (f *frame) release() {
 		}
 	}
 }
+
+// typ is the client frame's type, 0 for a control frame.
+func (f *frame) typ() wire.Type {
+	if len(f.b) < 2 || ws.Opcode(f.b[0]&0x0f) != ws.Binary {
+		return 0
+	}
+	switch at := f.b[1]; {
+	case at == 126 && len(f.b) > 4:
+		return wire.Type(f.b[4])
+	case at == 127 && len(f.b) > 10:
+		return wire.Type(f.b[10])
+	case at < 126 && len(f.b) > 2:
+		return wire.Type(f.b[2])
+	}
+	return 0
+}

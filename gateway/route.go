@@ -28,7 +28,7 @@ type route struct {
 	handle wire.Handle
 
 	// Lock order: route.mu, then Gateway.mu, host.mu, conn.mu, outbox.mu.
-	mu      sync.Mutex
+	mu      sync.RWMutex
 	retired bool               // no longer in the gateway's maps; the rest is guarded by mu
 	host    *host              // nil: being found
 	at      directory.Location // the last place; its epoch is the highest accepted
@@ -96,11 +96,14 @@ func (r *route) bind(h *host, at directory.Location) error {
 	case r.host != nil && at.Epoch == r.at.Epoch:
 		return nil // a second link to the same process, at most
 	}
-	if !h.add(r) {
-		return errNoHost
+	if r.host != h {
+		if !h.add(r) {
+			return errNoHost
+		}
+		r.unbind()
+		r.host = h
 	}
-	r.unbind()
-	r.host, r.at = h, at
+	r.at = at
 	for _, s := range r.seats {
 		if s.holder != nil {
 			r.stand(s.holder, lost)
@@ -195,9 +198,7 @@ func (r *route) claim(s *session) error {
 // answer ends a claim. mu is held.
 func (r *route) answer(s *session, e *wire.Error) {
 	s.standing = over
-	if !s.abandoned {
-		s.answer <- e
-	}
+	s.answer <- e
 }
 
 // end ends a membership at its connection. mu is held, and the caller sees to

@@ -40,10 +40,12 @@ type session struct {
 	incarnation wire.Incarnation
 	at          wire.Position // of the last reliable message queued for its socket
 	askedAt     time.Time
-	notBefore   time.Time // of the next re-attach
-	index       int       // in route.live
-	abandoned   bool      // nobody waits for the claim any more
-	answer      chan<- *wire.Error
+	notBefore   time.Time        // of the next re-attach
+	index       int              // in route.live
+	abandoned   bool             // nobody waits for the claim any more
+	answer      chan *wire.Error // takes one
+
+	counted bool // it is no request any more; guarded by conn.mu
 }
 
 // newMember draws a member's id, which no other room or gateway is likely ever
@@ -70,15 +72,12 @@ func (s *session) attach(why peer.Why) peer.Attach {
 	}
 }
 
-// whoSize is how much of a head names the member.
-const whoSize = 4 + 8 + 4
-
-// forward sends a member's message to the room, with the first whoSize bytes of
-// head still to be filled in.
+// forward sends a member's message to the room, with the part of head that
+// names the member still to be filled in.
 func (s *session) forward(kind peer.Kind, head, tail []byte) error {
 	r := s.route
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	if s.standing != live || r.host == nil {
 		return errNoHost
 	}
@@ -91,7 +90,7 @@ func (s *session) forward(kind peer.Kind, head, tail []byte) error {
 // token is a fresh resume token. route.mu is held.
 func (s *session) token(now time.Time) []byte {
 	return s.conn.g.tokens.issue(token{
-		room: s.route.room, incarnation: s.incarnation, member: s.member, generation: s.generation,
-		user: s.user, expires: now.Add(s.conn.g.limits.TokenFor).Unix(), data: hashData(s.data),
+		room: s.route.room, incarnation: s.incarnation, epoch: s.route.at.Epoch, member: s.member,
+		generation: s.generation, user: s.user, expires: now.Add(s.conn.g.limits.TokenFor).Unix(), data: hashData(s.data),
 	})
 }

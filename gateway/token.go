@@ -15,7 +15,7 @@ import (
 
 // A resume token is the base64url form of
 //
-//	u8 version | u32 key | str8 room | u64 incarnation | u64 member | u32 generation
+//	u8 version | u32 key | str8 room | u64 incarnation | u64 epoch | u64 member | u32 generation
 //	| str8 user | u64 expires, in seconds since 1970 | 16B hash of the join data | 32B signature
 //
 // The signature is HMAC-SHA256 over the cluster's name and all that stands
@@ -30,6 +30,7 @@ const (
 type token struct {
 	room        wire.RoomID
 	incarnation wire.Incarnation
+	epoch       wire.Epoch // at which it was issued: no client has seen a later one
 	member      wire.MemberID
 	generation  wire.Generation
 	user        string
@@ -90,6 +91,7 @@ func (t *tokens) issue(v token) []byte {
 	b = be.AppendUint32(append(b, tokenVersion), t.keys[0].id)
 	b = wire.AppendStr8(b, string(v.room))
 	b = be.AppendUint64(b, uint64(v.incarnation))
+	b = be.AppendUint64(b, uint64(v.epoch))
 	b = be.AppendUint64(b, uint64(v.member))
 	b = be.AppendUint32(b, uint32(v.generation))
 	b = wire.AppendStr8(b, v.user)
@@ -142,6 +144,7 @@ func readToken(body []byte) (v token, key uint32, err error) {
 	key = r.U32("key")
 	v.room = wire.RoomID(r.Str8("room", wire.MaxKindLen+1+wire.MaxRoomNameLen))
 	v.incarnation = wire.Incarnation(r.U64("incarnation"))
+	v.epoch = wire.Epoch(r.U64("epoch"))
 	v.member = wire.MemberID(r.U64("member"))
 	v.generation = wire.Generation(r.U32("generation"))
 	v.user = r.Str8("user", wire.MaxUserLen)

@@ -1,17 +1,21 @@
 package main
 
 import (
-	"os"
+	"context"
 
 	"github.com/limpet-games/limpet/games/arena"
+	"github.com/limpet-games/limpet/games/board"
+	"github.com/limpet-games/limpet/games/chat"
 	"github.com/limpet-games/limpet/internal/gatewayd"
 	"github.com/limpet-games/limpet/rooms/host"
 )
 
 // The daemons are in this program too, so that limpet dev needs no other.
 
-func runGatewayd(args []string) int { return gatewayd.Run(args) }
+func runGatewayd(_ context.Context, args []string, s streams) int {
+	return gatewayd.Command(args, s.out, s.err)
+}
 
-func runRoomd(args []string) int {
-	return host.Command(args, os.Stdout, os.Stderr, arena.Kind())
+func runRoomd(_ context.Context, args []string, s streams) int {
+	return host.Command(args, s.out, s.err, arena.Kind(), board.Kind(), chat.Kind())
 }

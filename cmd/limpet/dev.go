@@ -13,9 +13,10 @@ import (
 	"github.com/limpet-games/limpet/internal/daemon"
 )
 
-func runDev(ctx context.Context, args []string) int {
+func runDev(ctx context.Context, args []string, s streams) int {
 	var cfg dev.Config
 	f := daemon.NewFlags("limpet dev", "Runs gateways and room hosts on this machine, as real processes on loopback.")
+	f.Out, f.Err = s.out, s.err
 	f.Int(&cfg.Port, "port", 8080, 0, 65535-64, "port of the demo and the first gateway; more gateways take the ports after it; 0: any that is free")
 	f.Int(&cfg.Hosts, "hosts", 3, 1, 32, "how many room hosts")
 	f.Int(&cfg.Gateways, "gateways", 1, 1, 16, "how many gateways")
@@ -27,8 +28,9 @@ func runDev(ctx context.Context, args []string) int {
 	if status, ok := f.Parse(args); !ok {
 		return status
 	}
+	cfg.Terminal = dev.NewTerminal(s.out)
 	if err := startDev(ctx, cfg); err != nil {
-		fmt.Fprintf(os.Stderr, "limpet dev: %v\n", err)
+		fmt.Fprintf(s.err, "limpet dev: %v\n", err)
 		if _, ok := errors.AsType[*dev.SetupError](err); ok {
 			return daemon.ExitUsage
 		}
@@ -38,7 +40,6 @@ func runDev(ctx context.Context, args []string) int {
 }
 
 func startDev(ctx context.Context, cfg dev.Config) (err error) {
-	cfg.Terminal = dev.NewTerminal(os.Stdout)
 	if cfg.Limpet, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}

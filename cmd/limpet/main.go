@@ -12,47 +12,51 @@ import (
 	"github.com/limpet-games/limpet/internal/daemon"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(run(os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})) }
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
 
 type command struct {
 	name, about string
-	run         func(ctx context.Context, args []string) int
+	run         func(ctx context.Context, args []string, s streams) int
 }
 
 func commands() []command {
 	return []command{
 		{"dev", "run gateways and room hosts on this machine", runDev},
-		{"join", "join a room: lines in are inputs, events come out as JSON", func(ctx context.Context, args []string) int {
-			return runJoin(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+		{"join", "join a room: lines in are inputs, events come out as JSON", func(ctx context.Context, args []string, s streams) int {
+			return runJoin(ctx, args, s.in, s.out, s.err)
 		}},
-		{"ps", "list gateways, room hosts and rooms", func(ctx context.Context, args []string) int {
-			return runPs(ctx, args, os.Stdout, os.Stderr)
-		}},
-		{"gatewayd", "be a gateway", func(_ context.Context, args []string) int { return runGatewayd(args) }},
-		{"roomd", "be a host of the sample rooms", func(_ context.Context, args []string) int { return runRoomd(args) }},
-		{"version", "print the version", func(context.Context, []string) int {
-			fmt.Printf("limpet %s %s %s/%s\n", daemon.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		{"ps", "list gateways, room hosts and rooms", runPs},
+		{"gatewayd", "be a gateway", runGatewayd},
+		{"roomd", "be a host of the sample rooms", runRoomd},
+		{"version", "print the version", func(_ context.Context, _ []string, s streams) int {
+			fmt.Fprintf(s.out, "limpet %s %s %s/%s\n", daemon.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return 0
 		}},
 	}
 }
 
-func run(args []string) int {
+func run(args []string, s streams) int {
 	if len(args) == 0 {
-		help(os.Stderr)
+		help(s.err)
 		return daemon.ExitUsage
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		help(os.Stdout)
+		help(s.out)
 		return 0
 	}
 	for _, c := range commands() {
 		if c.name == args[0] {
-			return c.run(context.Background(), args[1:])
+			return c.run(context.Background(), args[1:], s)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "limpet: unknown command %q (see limpet help)\n", args[0])
+	fmt.Fprintf(s.err, "limpet: unknown command %q (see limpet help)\n", args[0])
 	return daemon.ExitUsage
 }
 

@@ -19,16 +19,16 @@ import (
 // The default operations addresses of a gateway and a room host.
 var defaultOps = []string{"http://127.0.0.1:7412", "http://127.0.0.1:7402"}
 
-type psSettings struct {
+type psFlags struct {
 	json            bool
 	data, tokenFile string
 	ops             []string
 }
 
-func runPs(ctx context.Context, args []string, out, errOut io.Writer) int {
-	var s psSettings
+func runPs(ctx context.Context, args []string, std streams) int {
+	var s psFlags
 	f := daemon.NewFlags("limpet ps", "Lists gateways, room hosts and rooms, as one node finds them by asking all.")
-	f.Out, f.Err = out, errOut
+	f.Out, f.Err = std.out, std.err
 	f.Bool(&s.json, "json", "print JSON")
 	f.List(&s.ops, "ops", "URL", "operations listener of a node, like http://127.0.0.1:7412: the first that answers is asked; "+
 		"without one, the nodes of limpet dev, then the default addresses", daemon.HTTPURL)
@@ -46,17 +46,17 @@ func runPs(ctx context.Context, args []string, out, errOut io.Writer) int {
 	}
 	o, err := askAny(ctx, s.nodes(), string(token))
 	if err == nil {
-		err = printOverview(out, o, s.json)
+		err = printOverview(std.out, o, s.json)
 	}
 	if err != nil {
-		fmt.Fprintf(errOut, "limpet ps: %v\n", err)
+		fmt.Fprintf(std.err, "limpet ps: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
 // nodes are the operations listeners to try, in order.
-func (s psSettings) nodes() []string {
+func (s psFlags) nodes() []string {
 	if len(s.ops) > 0 {
 		return s.ops
 	}

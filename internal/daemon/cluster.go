@@ -96,7 +96,7 @@ type Cluster struct {
 func OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
 	keys, err := flags.keys()
 	if err != nil {
-		return nil, err
+		return nil, BadSetting(err)
 	}
 	boot := rand.Uint64()>>1 + 1 // never 0
 	c := &Cluster{
@@ -150,7 +150,11 @@ func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*director
 	if c.Keys.Gossip != nil {
 		cfg.Keys = [][]byte{c.Keys.Gossip}
 	}
-	return directory.NewMembers(cfg)
+	m, err := directory.NewMembers(cfg)
+	if err != nil {
+		return nil, BadSetting(err)
+	}
+	return m, nil
 }
 
 // short makes a version fit into gossip.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,5 +59,28 @@ func TestPartThatEndsEndsTheRest(t *testing.T) {
 		if a, b := <-stopped, <-stopped; a != "above" || b != "below" {
 			t.Errorf("stopped %s, then %s", a, b)
 		}
+	}
+}
+
+func TestSecondSignalMeansNow(t *testing.T) {
+	now := make(chan struct{})
+	ctx, stop := Signals(t.Context(), func() { close(now) })
+	defer stop()
+	syscall.Kill(syscall.Getpid(), syscall.SIGTERM)
+	<-ctx.Done()
+	if !errors.Is(context.Cause(ctx), ErrSignal) {
+		t.Errorf("cause is %v", context.Cause(ctx))
+	}
+	syscall.Kill(syscall.Getpid(), syscall.SIGTERM) // the same one, passed on
+	select {
+	case <-now:
+		t.Error("one signal that came twice counts as two")
+	case <-time.After(sameSignal + 100*time.Millisecond):
+	}
+	syscall.Kill(syscall.Getpid(), syscall.SIGTERM)
+	select {
+	case <-now:
+	case <-time.After(10 * time.Second):
+		t.Error("the second signal does nothing")
 	}
 }

@@ -6,10 +6,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // ErrSignal is the cause of a context that ended by SIGINT or SIGTERM.
 var ErrSignal = errors.New("asked to stop by a signal")
+
+// sameSignal: one Ctrl-C may come twice, from the terminal and from a parent
+// that passes it on.
+const sameSignal = 500 * time.Millisecond
 
 // Signals returns a context that ends at the first SIGINT or SIGTERM; at the
 // second, now is called: a process that must be able to die at any moment needs
@@ -27,10 +32,16 @@ func Signals(parent context.Context, now func()) (ctx context.Context, stop func
 		case <-stopped:
 			return
 		}
-		select {
-		case <-signals:
-			now()
-		case <-stopped:
+		for first := time.Now(); ; {
+			select {
+			case <-signals:
+				if time.Since(first) > sameSignal {
+					now()
+					return
+				}
+			case <-stopped:
+				return
+			}
 		}
 	}()
 	return ctx, func() {

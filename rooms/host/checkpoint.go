@@ -100,6 +100,7 @@ func (r *room) saved(now time.Time, err error) error {
 			s.changed = s.encoded
 		}
 		r.actor.Saved(now, s.cut)
+		r.heedStore(now)
 	case errors.Is(err, snapshot.ErrFenced):
 		return errFenced
 	case errors.Is(err, snapshot.ErrMissing):

@@ -27,7 +27,7 @@ func (r *room) closeRoom(now time.Time, code wire.Code, text string) error {
 	r.close = closing{asked: true, cut: r.actor.Mark(), end: over{code: code, text: text, told: true}}
 	if !r.durable() {
 		r.host.running.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), r.host.cfg.ClaimWithin)
+			ctx, cancel := context.WithTimeout(r.host.ctx, r.host.cfg.ClaimWithin)
 			defer cancel()
 			if err := r.host.tombstone(ctx, r.claim); err != nil {
 				r.log.Warn().Err(err).Msg("closed room stays open in the store until it is next asked for")

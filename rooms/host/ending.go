@@ -125,6 +125,7 @@ func (r *room) leave(code wire.Code, text string, next *flight) {
 	}
 	h.mu.Unlock()
 	r.timer.Stop()
+	r.kill(nil)
 	close(r.done)
 	// Gateways' tables may still point here until they hear of it.
 	r.actor, r.ports, r.taken, r.out = nil, nil, batch{}, outbox{}

@@ -100,7 +100,7 @@ type Host struct {
 	gateways   map[conn]*gateway
 
 	mu      sync.RWMutex
-	ctx     context.Context         // of rooms and activations, nil before Run; guarded by mu
+	ctx     context.Context         // of rooms and activations; nil before Run, then constant; guarded by mu
 	live    map[wire.RoomID]*room   // guarded by mu
 	flights map[wire.RoomID]*flight // guarded by mu
 	closing bool                    // no activation any more; guarded by mu

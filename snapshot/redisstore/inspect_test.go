@@ -4,7 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/snapshot/storetest"
 )
 
@@ -73,5 +75,39 @@ func TestOldVersions(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("version %q: %v", version, err)
 		}
+	}
+}
+
+// The rights that docs/store.md asks for are enough.
+func TestRights(t *testing.T) {
+	url, _ := storetest.StartRedis(t, "--appendonly", "yes", "--user", "limpet", "on", ">secret", "~{limpet*", "resetchannels",
+		"+@read", "+@write", "+@scripting", "+@connection", "+cluster", "+command", "+info", "+config|get")
+	s, warnings, err := Open(t.Context(), strings.Replace(url, "//", "//limpet:secret@", 1), Config{})
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("%q, %v", warnings, err)
+	}
+	defer s.Shut()
+	ctx := t.Context()
+	if err := s.TakeLease(ctx, "n#1.1", time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := s.RenewLease(ctx, "n#1.1", time.Minute); err != nil {
+		t.Error(err)
+	}
+	c := made(t, s, "k/a", 7)
+	if err := saved(t, s, c, 1, big); err != nil {
+		t.Error(err)
+	}
+	if page, _, err := s.List(ctx, "", 1000); err != nil || len(page) != 1 {
+		t.Error(page, err)
+	}
+	if _, err := s.Mark(ctx); err != nil {
+		t.Error(err)
+	}
+	if errs, err := s.Close(ctx, []snapshot.CloseRequest{{Claim: c}}); err != nil || errs[0] != nil {
+		t.Error(errs, err)
+	}
+	if err := s.EndLease(ctx, "n#1.1"); err != nil {
+		t.Error(err)
 	}
 }

@@ -2,9 +2,11 @@ package sqlitestore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +43,7 @@ func TestOpenErrorsAreOneLine(t *testing.T) {
 		{"a file in its place", file, "not a directory"},
 		{"below a file", filepath.Join(file, "data"), "not a directory"},
 		{"garbage", garbage, "limpet.db is not a database"},
-		{"a directory in the file's place", folder, "is a directory"},
+		{"a directory in the file's place", folder, "is not a file"},
 		{"a newer build's file", newer, "schema version 99"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,6 +143,38 @@ func TestClockSetBack(t *testing.T) {
 		var expires int64
 		if err := s.write.QueryRow("SELECT expires FROM lease WHERE holder = ?", string(h)).Scan(&expires); err != nil || expires != 0 {
 			t.Errorf("look %d left the lease open to come back: expires %d, %v", i, expires, err)
+		}
+	}
+}
+
+// One that writes without a break does not lock others out.
+func TestBusyWriterLeavesRoom(t *testing.T) {
+	dir := t.TempDir()
+	s, other := mustOpen(t, dir), mustOpen(t, dir)
+	defer s.Shut()
+	defer other.Shut()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	holding := make(chan struct{})
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			_ = s.change(ctx, func(*sql.Tx) error { // holds the lock, as a big batch does
+				select {
+				case holding <- struct{}{}:
+				default:
+				}
+				<-time.After(10 * time.Millisecond)
+				return nil
+			})
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	for i := range 10 {
+		<-holding
+		start := time.Now()
+		if err := other.EndLease(t.Context(), snapshot.Holder("n#1."+strconv.Itoa(i))); err != nil {
+			t.Fatalf("write %d, after %v: %v", i, time.Since(start), err)
 		}
 	}
 }

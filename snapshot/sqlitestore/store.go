@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -43,6 +44,7 @@ type Store struct {
 	cfg   Config
 	write *sql.DB // one connection: SQLite has one writer at a time
 	read  *sql.DB
+	pace  pace
 }
 
 var _ snapshot.Store = (*Store)(nil)
@@ -70,7 +72,7 @@ func open(ctx context.Context, dir string, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := usable(path); err != nil {
+	if err := usable(dir, path); err != nil {
 		return nil, err
 	}
 	s := &Store{cfg: cfg}
@@ -86,14 +88,26 @@ func open(ctx context.Context, dir string, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// usable opens the file as it will be used: SQLite's own words on a file that
-// can't be opened say neither which nor why.
-func usable(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// usable finds what SQLite's own words would not explain: a directory that
+// can't be written, something else in the file's place. It must not open the
+// database: closing it would drop the locks that this process may hold on it
+// through another Store.
+func usable(dir, path string) error {
+	probe, err := os.CreateTemp(dir, "probe-*")
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file", FileName)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // connect prepares a pool. The write-ahead log lets readers go on beside the
@@ -125,8 +139,8 @@ func plain(err error) error {
 		return fmt.Errorf("%s is not a database: %w", FileName, err)
 	case sqlite3.SQLITE_CORRUPT:
 		return fmt.Errorf("%s is damaged: %w", FileName, err)
-	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
-		return fmt.Errorf("%s can't be written: %w", FileName, err)
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
+		return fmt.Errorf("%s can't be read and written (whose is it?): %w", FileName, err)
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("the disk is full: %w", err)
 	}
@@ -146,10 +160,14 @@ func (s *Store) Shut() error {
 func (s *Store) change(ctx context.Context, f func(tx *sql.Tx) error) error {
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
+	if err := s.pace.wait(ctx); err != nil {
+		return err
+	}
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return plain(err)
 	}
+	defer s.pace.held(time.Now())
 	if err := f(tx); err != nil {
 		_ = tx.Rollback() // f's error says what is wrong
 		return plain(err)

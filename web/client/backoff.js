@@ -6,11 +6,13 @@ export class Backoff {
     this.random = random;
     this.attempt = 0;
   }
-  /** The next delay in milliseconds, at least `floor`. */
-  next(floor = 0) {
+  /** The next delay in milliseconds. */
+  next() {
     const bound = Math.min(this.cap, this.base * 2 ** Math.min(this.attempt, 30));
     this.attempt += 1;
-    return floor + Math.floor(this.random() * bound);
+    return Math.floor(this.random() * bound);
   }
+  /** A server's advice, or the next delay where it gave none. */
+  after(retryMs) { return retryMs > 0 ? retryMs + Math.floor(this.random() * this.base) : this.next(); }
   reset() { this.attempt = 0; }
 }

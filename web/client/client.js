@@ -6,7 +6,7 @@ import { Emitter } from './emitter.js';
 import { memo } from './persist.js';
 import { Room } from './room.js';
 
-const STABLE_MS = 5_000; // a connection this old starts the back-off anew
+const STABLE_MS = 10_000; // a connection this old starts the back-off anew
 const REQUEST_MS = 10_000;
 const MAX_INPUT = 16 << 10;
 
@@ -38,6 +38,7 @@ export class Client extends Emitter {
     if (!this.WebSocket) throw new TypeError('no WebSocket here: pass one as options.WebSocket (in Node 20, the package "ws")');
     this.instance = options.instance ?? globalThis.crypto.getRandomValues(new Uint8Array(16));
     if (this.instance.length !== 16) throw new RangeError(`instance of ${this.instance.length} bytes: want 16`);
+    this.#turn = Math.floor(this.env.random() * this.urls.length);
     this.state = 'connecting'; // 'open', 'waiting' for the next attempt, 'closed'
     this.gateway = '';
     this.attempts = 0;
@@ -216,7 +217,7 @@ export class Client extends Emitter {
     const err = new LimpetError(f.code, f.text, f.retryMs);
     if (f.ref !== 0) {
       if (this.#lists.has(f.ref)) { this.#listed(f.ref, null, err); return; }
-      this.#byRef(f.ref)?._refused(f.code, f.text, f.retryMs, (ms) => this.backoff.next(ms));
+      this.#byRef(f.ref)?._refused(f.code, f.text, f.retryMs, (ms) => this.backoff.after(ms));
     } else if (f.handle !== 0) this.#byHandle(f.handle)?._frame(f);
     else this.emit('error', err);
   }

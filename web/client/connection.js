@@ -1,4 +1,4 @@
-import { decode, encode, Type } from './codec.js';
+import { decode, encode, SUBPROTOCOL, Type } from './codec.js';
 
 /**
  * One WebSocket from hello to end. It says hello, answers for the heartbeat,
@@ -12,7 +12,7 @@ export class Connection {
     this.rtt = null;
     this.heardAt = env.now();
     socket.binaryType = 'arraybuffer';
-    socket.onopen = () => this.send(hello);
+    socket.onopen = () => this.#opened(hello);
     socket.onmessage = (e) => this.#message(e.data);
     socket.onclose = (e) => this.end('closed', e?.code ?? 1006, e?.reason ?? '');
     socket.onerror = () => {}; // a close follows
@@ -44,8 +44,13 @@ export class Connection {
     const s = this.socket;
     s.onopen = s.onmessage = s.onclose = null;
     s.onerror = () => {};
-    try { s.close(); } catch { /* it never opened */ }
+    try { s.close(1000); } catch { /* it never opened */ }
     this.onEnd({ why, code, text });
+  }
+
+  #opened(hello) {
+    if (this.socket.protocol === SUBPROTOCOL) this.send(hello);
+    else this.end('what answered is no gateway');
   }
 
   #message(data) {

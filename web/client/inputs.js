@@ -4,7 +4,7 @@
  * oldest are given up; a room that still wants them is told to skip them.
  */
 export class Inputs {
-  constructor({ maxCount = 4096, maxBytes = 1 << 20 } = {}) {
+  constructor({ maxCount = 1024, maxBytes = 1 << 20 } = {}) {
     this.maxCount = maxCount;
     this.maxBytes = maxBytes;
     this.kept = []; // {n, payload} in order, or {n, leave: true} at the end

@@ -7,6 +7,7 @@ export type JoinMode = 'join' | 'create' | 'joinOrCreate' | 'any';
 export interface WebSocketLike {
   binaryType: string;
   readonly readyState: number;
+  readonly protocol: string;
   readonly bufferedAmount?: number;
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
@@ -34,7 +35,7 @@ export interface ClientOptions {
 }
 
 export interface InputLimits {
-  /** Inputs kept until durable; default 4096. */
+  /** Inputs kept until durable; default 1024. */
   maxCount?: number;
   /** Their bytes; default 1 MiB. */
   maxBytes?: number;
@@ -139,7 +140,8 @@ export interface RoomInfo {
   room: string;
   members: number;
   max: number;
-  open: boolean;
+  /** False while it takes no new members. */
+  open?: boolean;
   labels?: Record<string, string>;
 }
 

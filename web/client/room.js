@@ -5,6 +5,7 @@ import { Inputs } from './inputs.js';
 
 const MAX_JOIN_DATA = 4 << 10;
 const SEND_AHEAD = 256 << 10; // bytes that may wait in the socket before sending pauses
+const STUCK_MS = 5_000; // without an ack for what was sent: send it again
 const FORGIVEN_EVERY = 10_000; // ms between fresh starts after missed messages
 
 /** A payload from a room. `bytes` is valid for as long as it is held. */
@@ -104,7 +105,7 @@ export class Room extends Emitter {
 
   _joined(f, gateway) {
     const first = this.state === 'joining';
-    if (f.epoch < this.epoch) { this._link.reconnect('the room answered with an old epoch'); return; }
+    if (this._isStale(f)) return;
     Object.assign(this, { name: f.name, member: f.member, state: 'joined', _handle: f.handle, _ref: 0 });
     if (first) { this._hold(); this._resolve(this); }
     const ms = first ? 0 : Math.round(this._link.env.now() - this._droppedAt);
@@ -122,6 +123,14 @@ export class Room extends Emitter {
     }, 0);
   }
 
+  // Neither an old owner nor another room of the same name may take over.
+  _isStale(f) {
+    const other = this.incarnation !== 0 && f.incarnation !== this.incarnation;
+    if (f.epoch >= this.epoch && !other) return false;
+    this._link.reconnect(other ? 'another room answered' : 'the room answered with an old epoch');
+    return true;
+  }
+
   // Takes over what a new owner, or the old one again, says of this membership.
   _attach(f, tell) {
     const moved = f.host !== this.host || f.epoch !== this.epoch;
@@ -134,6 +143,7 @@ export class Room extends Emitter {
     this._at = { epoch: f.epoch, seq: f.seq };
     this._count = f.count;
     this._inputs.attach(f.applied, f.durable);
+    this._storeRuns(true);
     this._expected = { n: 0, at: -Infinity };
     this.save();
     if (tell && moved) this.emit('moved', { host: f.host, epoch: f.epoch, from: before });
@@ -178,8 +188,8 @@ export class Room extends Emitter {
   }
 
   _stopTimers() {
-    for (const t of [this._retry, this._pumping, this._holding]) this._link.env.clearTimeout(t);
-    this._pumping = null;
+    for (const t of [this._retry, this._pumping, this._holding, this._watching]) this._link.env.clearTimeout(t);
+    this._pumping = this._watching = null;
   }
 
   // Writes what is due, as fast as the socket takes it.
@@ -187,6 +197,19 @@ export class Room extends Emitter {
     if (this._pumping || this._handle === null || !this._link.open) return;
     for (let item; this._link.buffered < SEND_AHEAD && (item = this._inputs.take());) this._link.send(this._encode(item));
     if (this._inputs.cursor < this._inputs.next) this._pumpIn(20);
+    this._watchAcks();
+  }
+
+  // Sending again does no harm, and helps should an answer have got lost.
+  _watchAcks() {
+    const { _inputs: inputs, _link: { env } } = this;
+    if (this._watching || inputs.applied >= inputs.last) return;
+    const before = inputs.applied;
+    this._watching = env.setTimeout(() => {
+      this._watching = null;
+      if (inputs.applied === before) inputs.rewind(before + 1);
+      this._pump();
+    }, STUCK_MS);
   }
 
   _pumpIn(ms) {
@@ -212,10 +235,16 @@ export class Room extends Emitter {
       case Type.Waiting: this.emit('waiting', { code: f.code, text: '', forMs: f.forMs }); break;
       case Type.Failed: this.emit('failed', { n: f.n, code: f.code, text: f.text }); break;
       case Type.Skipped: this.emit('skipped', { from: f.from, to: f.to }); break;
-      case Type.Store: this.storeRunning = f.running; this.emit('store', { running: f.running }); break;
+      case Type.Store: this._storeRuns(f.running); break;
       case Type.Left: this._over(f.code, f.text); break;
       case Type.Error: this._error(f); break;
     }
+  }
+
+  _storeRuns(running) {
+    if (running === this.storeRunning) return;
+    this.storeRunning = running;
+    this.emit('store', { running });
   }
 
   _message(f) {
@@ -258,8 +287,7 @@ export class Room extends Emitter {
   }
 
   _attached(f) {
-    if (f.epoch < this.epoch) return;
-    this._attach(f, true);
+    if (!this._isStale(f)) this._attach(f, true);
   }
 
   _error(f) {

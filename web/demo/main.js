@@ -19,7 +19,8 @@ const model = new Model();
 const view = new View($('pool'), model);
 const hud = new Hud(model);
 const panel = new Panel(client);
-const controls = new Controls($('pool'), { ownPlace: () => (model.me?.seen ? view.screen(model.me.x, model.me.y) : null) });
+const ownPlace = () => (model.me?.seen ? view.screen(model.me.x, model.me.y) : null);
+const controls = new Controls($('pool'), { ownPlace });
 const lobby = new Lobby({ list: () => client.rooms(KIND), enter });
 const dev = new Dev({ client, host: () => room?.host ?? '', said: (text) => panel.log('break', text) });
 let room = null;
@@ -112,6 +113,7 @@ function left(r, reason, text) {
 
 $('out').addEventListener('click', () => { room?.leave(); });
 $('dash').addEventListener('pointerdown', (e) => { e.preventDefault(); controls.dash(); });
+$('dash').addEventListener('click', (e) => { if (e.detail === 0) controls.dash(); }); // by key
 $('invite').addEventListener('click', async () => {
   const link = new URL(`#${room.name}`, location.href).href;
   try { await navigator.clipboard.writeText(link); hud.toast('Link copied', 'good'); } catch { prompt('Send this link', link); }
@@ -130,7 +132,7 @@ function frame(now) {
   view.draw(now, dt);
   drawStick();
   slow += dt;
-  if (slow > 120) { slow = 0; hud.update(); panel.update(); }
+  if (slow > 120) { slow = 0; hud.update(); panel.update(); panel.shy(ownPlace()); }
   requestAnimationFrame(frame);
 }
 

@@ -42,6 +42,13 @@ export class Panel {
     while ($('log').children.length > KEPT) $('log').lastChild.remove();
   }
 
+  /** Gets out of the way of what lies under it. */
+  shy(place) {
+    const box = $('session').getBoundingClientRect();
+    const under = place && place.x > box.left - 20 && place.x < box.right + 20 && place.y > box.top - 20 && place.y < box.bottom + 20;
+    $('session').classList.toggle('shy', Boolean(under));
+  }
+
   update() {
     const { client, room } = this;
     if (!room) return;

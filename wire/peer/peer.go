@@ -96,6 +96,10 @@ func DecodeAttach(p []byte) (Attach, error) {
 	f.Incarnation = wire.Incarnation(r.U64("incarnation"))
 	f.At = wire.Position{Epoch: wire.Epoch(r.U64("epoch")), Seq: wire.Seq(r.U64("seq"))}
 	kind, name := r.Str8("kind", wire.MaxKindLen), r.Str8("name", wire.MaxRoomNameLen)
+	if r.Err() == nil {
+		r.Fail(wire.CheckKind(kind))
+		r.Fail(wire.CheckName(name))
+	}
 	f.Room = wire.Room(kind, name)
 	f.User = r.Str8("user", wire.MaxUserLen)
 	f.Data = r.Bytes16("data", wire.MaxJoinData)

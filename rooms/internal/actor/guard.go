@@ -1,10 +1,13 @@
 package actor
 
 import (
+	"encoding"
 	"fmt"
 	"reflect"
 	"runtime/debug"
 	"time"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/wire"
@@ -41,12 +44,37 @@ func (g *game) make(kind rooms.Kind) (err error) {
 	}
 	if s, ok := h.(rooms.Stateful); ok {
 		g.state = s.State()
-		if v := reflect.ValueOf(g.state); v.Kind() != reflect.Pointer || v.IsNil() {
-			return fmt.Errorf("kind %s: State returned %T, want a pointer that is not nil", kind.Name, g.state)
+		if err := checkState(g.state); err != nil {
+			return fmt.Errorf("kind %s: %w", kind.Name, err)
 		}
 	}
 	return nil
 }
+
+// checkState finds states that would be saved as nothing.
+func checkState(state any) error {
+	v := reflect.ValueOf(state)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return fmt.Errorf("State returned %T, want a pointer that is not nil", state)
+	}
+	switch state.(type) {
+	case encoding.BinaryMarshaler, cbor.Marshaler:
+		return nil
+	}
+	t := v.Type().Elem()
+	if t.Kind() != reflect.Struct || t.NumField() == 0 {
+		return nil
+	}
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() || f.Anonymous {
+			return nil
+		}
+	}
+	return fmt.Errorf("State returned %T, which has no exported fields: nothing of it would be saved", state)
+}
+
+// Handler is the room's handler, for tests of it.
+func (r *Room) Handler() rooms.Handler { return r.handler }
 
 // Poison names an input on which the handler panicked. N 0 is the join.
 type Poison struct {

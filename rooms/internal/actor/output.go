@@ -145,6 +145,10 @@ func (r *Room) refuseSize(n int) {
 	}
 }
 
+// Oversize is how many messages were dropped because they were above
+// wire.MaxPayload.
+func (r *Room) Oversize() uint64 { return r.oversize }
+
 // mark stamps the members that the target names and lists them in r.ids, each
 // once and none that is gone.
 func (r *Room) mark(to target) {

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -152,6 +153,30 @@ func (r *Room) encodeState() (b []byte, err error) {
 	}
 	defer catch(&err)
 	return encMode.Marshal(r.state)
+}
+
+// CheckState says whether a new handler of the kind takes the state in a
+// checkpoint's body, and gives the same state again.
+func CheckState(kind rooms.Kind, body []byte) error {
+	var s saved
+	if err := decMode.Unmarshal(body, &s); err != nil {
+		return fmt.Errorf("decode checkpoint: %w", err)
+	}
+	var r Room
+	if err := r.game.make(kind); err != nil {
+		return err
+	}
+	if err := r.restoreState(s.State); err != nil {
+		return fmt.Errorf("restore state: %w", err)
+	}
+	again, err := r.encodeState()
+	if err != nil {
+		return fmt.Errorf("encode restored state: %w", err)
+	}
+	if !bytes.Equal(again, s.State) {
+		return fmt.Errorf("restored state differs from the one saved: %d bytes of CBOR, were %d", len(again), len(s.State))
+	}
+	return nil
 }
 
 // catch turns a panic of the state's own methods into an error.

@@ -342,7 +342,9 @@ func (p *player) end() {
 	p.inbox = nil
 }
 
-func (p *player) who() peer.Who { return peer.Who{Handle: p.gate.handle, Member: p.id, Generation: p.gen} }
+func (p *player) who() peer.Who {
+	return peer.Who{Handle: p.gate.handle, Member: p.id, Generation: p.gen}
+}
 
 func (p *player) up() bool { return p.gate != nil && !p.asking && p.gate.attached[p.id] == p }
 

@@ -13,7 +13,7 @@ test('delays lie between 0 and a bound that doubles up to the cap', () => {
   assert.ok(b.next() < 250);
 });
 
-test('advice is kept as the least', () => {
+test('advice wins, with a little jitter; without it the back-off goes on', () => {
   const b = new Backoff({ random: () => 0.5 });
-  assert.equal(b.next(1000), 1125);
+  assert.deepEqual([b.next(), b.next(), b.after(3000), b.after(0)], [125, 250, 3125, 500]);
 });

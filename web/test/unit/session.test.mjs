@@ -166,8 +166,9 @@ test('a lower epoch is never taken', async () => {
   const h = await harness();
   const room = await h.join({ epoch: 5000 });
   h.socket.deliver(say.attached({ how: 'rewound', epoch: 4000, host: 'old' }));
-  assert.deepEqual([room.epoch, room.host], [5000, 'h1']);
-  await h.comeBack();
+  assert.deepEqual([room.epoch, room.host, room.state], [5000, 'h1', 'dropped']);
+  await h.clock.pass(250);
+  h.socket.up();
   h.socket.deliver(say.joined({ ref: h.socket.last('resume').ref, how: 'resumed', epoch: 4999 }));
   assert.equal(room.state, 'dropped');
   assert.ok(h.socket.closed);
@@ -242,8 +243,10 @@ test('failed and store events are passed on', async () => {
   const room = await h.join();
   h.socket.deliver(say.failed(1, 'panic'), say.store(false));
   assert.equal(room.storeRunning, false);
-  h.socket.deliver(say.store(true));
-  assert.deepEqual(h.events.names(), ['failed', 'store', 'store']);
+  h.socket.deliver(say.store(true), say.store(false));
+  h.socket.deliver(say.attached({ how: 'resumed' }));
+  assert.equal(room.storeRunning, true);
+  assert.deepEqual(h.events.names(), ['failed', 'store', 'store', 'store', 'store']);
   assert.deepEqual(h.events.of('failed'), [{ n: 1, code: 400, text: 'panic' }]);
 });
 
@@ -293,9 +296,9 @@ test('the back-off is jittered, doubles, and starts anew after a stable time', a
   for (let i = 0; i < 8; i++) { h.socket.die(); await h.clock.pass(waits.at(-1)); }
   assert.deepEqual(waits, [125, 250, 500, 1000, 2000, 4000, 5000, 5000]);
   h.socket.up();
-  await h.clock.pass(4_000);
+  await h.clock.pass(8_000);
   h.socket.deliver(say.pong(0));
-  await h.clock.pass(2_000);
+  await h.clock.pass(4_000);
   h.socket.die();
   assert.equal(waits.at(-1), 125);
 });
@@ -306,7 +309,7 @@ test('addresses take turns', async () => {
   await h.clock.pass(1_000);
   h.socket.die();
   await h.clock.pass(1_000);
-  assert.deepEqual(h.sockets.map((s) => s.url), ['ws://a/', 'ws://b/', 'ws://a/']);
+  assert.deepEqual(h.sockets.map((s) => s.url), ['ws://b/', 'ws://a/', 'ws://b/'], 'from a random one on');
 });
 
 test('wake tries at once, and probes a connection that may be dead', async () => {
@@ -329,7 +332,7 @@ test('go away: at a moment of its own, then elsewhere without a further wait', a
   assert.equal(h.sockets.length, 1);
   await h.clock.pass(101);
   assert.equal(h.sockets.length, 2);
-  assert.equal(h.socket.url, 'ws://b/');
+  assert.equal(h.socket.url, 'ws://a/');
   h.socket.up();
   assert.ok(h.socket.last('resume'));
 });
@@ -502,4 +505,35 @@ test('several rooms share one connection', async () => {
   assert.deepEqual([h.events.of('message')[0].text, seen.of('message')[0].text], ['a', 'b']);
   await h.comeBack();
   assert.deepEqual(h.socket.all('resume').map((f) => f.token).sort(), ['tok1', 'tok9']);
+});
+
+test('another room of the same name is not taken for it', async () => {
+  const h = await harness();
+  const room = await h.join({ incarnation: 900 });
+  h.socket.deliver(say.attached({ how: 'rewound', epoch: 9000, incarnation: 8000 }));
+  assert.deepEqual([room.state, room.incarnation, room.epoch], ['dropped', 900, 1000]);
+});
+
+test('inputs that nobody answers are sent again after a while', async () => {
+  const h = await harness();
+  const room = await h.join();
+  room.send('a');
+  room.send('b');
+  await h.clock.pass(2_000);
+  h.socket.deliver(say.ack(1, 0));
+  await h.clock.pass(3_500);
+  assert.deepEqual(h.socket.inputs(), [1, 2]);
+  await h.clock.pass(5_000);
+  assert.deepEqual(h.socket.inputs(), [1, 2, 2]);
+  h.socket.deliver(say.ack(2, 2));
+  await h.clock.pass(4_000);
+  assert.deepEqual(h.socket.inputs(), [1, 2, 2]);
+});
+
+test('a server that does not speak the protocol is no gateway', async () => {
+  const h = await harness();
+  h.socket.protocol = '';
+  h.socket.open();
+  assert.ok(h.sockets[0].closed);
+  assert.equal(h.client.state, 'waiting');
 });

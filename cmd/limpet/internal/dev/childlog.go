@@ -128,11 +128,15 @@ func (l *childLog) lastLine() string {
 }
 
 // warning is the text of a log line of level warn or above, or of a line that
-// is no log line at all: a panic, say.
+// is no log line at all: a panic, say. What gossip thinks of neighbours that
+// died on purpose is left to the file.
 func warning(raw []byte) (string, bool) {
-	var head struct{ Level string }
+	var head struct{ Level, Area string }
 	if json.Unmarshal(raw, &head) != nil {
 		return string(raw), true
+	}
+	if head.Area == "gossip" {
+		return "", false
 	}
 	switch head.Level {
 	case "warn", "error", "fatal", "panic":

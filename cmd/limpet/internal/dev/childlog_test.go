@@ -18,7 +18,7 @@ func TestChildLogShowsWarningsWithRestraint(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.close()
-		fmt.Fprint(l, `{"level":"info","message":"quiet"}`+"\n"+`{"level":"warn","mess`)
+		fmt.Fprint(l, `{"level":"info","message":"quiet"}`+"\n"+`{"level":"warn","area":"gossip","message":"quiet too"}`+"\n"+`{"level":"warn","mess`)
 		fmt.Fprint(l, `age":"half and half","room":"a/b","time":"now"}`+"\n")
 		if got := out.String(); !strings.Contains(got, "half and half room=a/b\n") || strings.Contains(got, "quiet") {
 			t.Errorf("terminal shows %q", got)
@@ -35,7 +35,7 @@ func TestChildLogShowsWarningsWithRestraint(t *testing.T) {
 			t.Errorf("terminal shows %q", got)
 		}
 		raw, err := os.ReadFile(l.path)
-		if err != nil || strings.Count(string(raw), "\n") != 13 {
+		if err != nil || strings.Count(string(raw), "\n") != 14 {
 			t.Errorf("the file has %d lines, %v", strings.Count(string(raw), "\n"), err)
 		}
 	})

@@ -99,8 +99,13 @@ func (c *Cluster) banner(took time.Duration) string {
 	row("store", c.store())
 	row("logs", c.path("logs"))
 	fmt.Fprintf(&b, "\nTry\n")
-	for _, s := range c.suggestions() {
-		fmt.Fprintf(&b, "  %-36s %s\n", s[0], t.style(dim, s[1]))
+	tries := c.suggestions()
+	width := 0
+	for _, s := range tries {
+		width = max(width, len(s[0]))
+	}
+	for _, s := range tries {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, s[0], t.style(dim, s[1]))
 	}
 	fmt.Fprintf(&b, "\nCtrl-C ends all of it.\n\n")
 	return b.String()

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/limpet-games/limpet/internal/daemon"
+)
+
+var update = flag.Bool("update", false, "write what the programs say into docs/configuration.md")
+
+const configurationDoc = "../../docs/configuration.md"
+
+// A marker names a command whose help follows it.
+var marked = regexp.MustCompile("(?s)<!-- help: ([a-z]+) -->\n```\n(.*?)```\n")
+
+func helpOf(t *testing.T, name string) string {
+	t.Helper()
+	for _, c := range commands() {
+		if c.name != name {
+			continue
+		}
+		var out, errOut bytes.Buffer
+		if status := c.run(context.Background(), []string{"--help"}, streams{strings.NewReader(""), &out, &errOut}); status != 0 || errOut.Len() > 0 {
+			t.Fatalf("%s --help: status %d, %s", name, status, &errOut)
+		}
+		return strings.ReplaceAll(out.String(), "default "+daemon.HostName()+",", "default this machine's,")
+	}
+	t.Fatalf("no command %s", name)
+	return ""
+}
+
+func TestConfigurationDocIsWhatTheProgramsSay(t *testing.T) {
+	raw, err := os.ReadFile(configurationDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	now := marked.ReplaceAllStringFunc(string(raw), func(block string) string {
+		name := marked.FindStringSubmatch(block)[1]
+		seen[name] = true
+		return "<!-- help: " + name + " -->\n```\n" + helpOf(t, name) + "```\n"
+	})
+	for _, name := range []string{"gatewayd", "roomd", "dev", "ps", "join"} {
+		if !seen[name] {
+			t.Errorf("the document has no marker for %s", name)
+		}
+	}
+	if now == string(raw) {
+		return
+	}
+	if !*update {
+		t.Fatal("docs/configuration.md is out of date: go test ./cmd/limpet -run Configuration -update")
+	}
+	if err := os.WriteFile(configurationDoc, []byte(now), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,113 @@
+// Package gateway is the edge: it holds players' WebSockets, finds the hosts of
+// their rooms, passes inputs on, and writes what rooms say to the sockets. It
+// keeps nothing that another gateway would need: a membership belongs to its
+// room, and a signed token lets its client come back anywhere.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// Gateway serves clients. Make one with New, then Run it once.
+type Gateway struct {
+	// Static.
+	cfg     Config
+	limits  Limits
+	tokens  *tokens
+	origins map[string]bool
+	metrics *metrics
+	log     zerolog.Logger
+	noise   zerolog.Logger // sampled: what clients can bring about
+	start   time.Time
+	finds   chan struct{} // one token a lookup of a lost room
+
+	ctx    context.Context // ends with Run
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // connections, joins, finders
+
+	mu         sync.RWMutex
+	closed     bool                   // no goroutine starts any more; the rest is guarded by mu
+	draining   bool                   // no connection is taken any more
+	conns      map[*conn]struct{}     //
+	upgrading  int                    // connections that are about to be in conns
+	http       int                    // connections that are not WebSockets yet
+	joins      int                    // joins and resumes under way
+	hosts      map[*link.Link]*host   // by the links that have routes
+	rooms      map[wire.RoomID]*route //
+	handles    map[wire.Handle]*route // the same routes
+	lastHandle wire.Handle
+	away       map[*route]struct{} // routes with members that wait for their room
+}
+
+// New makes a gateway and registers it with the mesh: call it before Mesh.Run.
+func New(cfg Config) (*Gateway, error) {
+	if cfg.Mesh == nil || cfg.Directory == nil {
+		return nil, errors.New("gateway needs a mesh and a directory")
+	}
+	cfg.Limits.setDefaults()
+	tokens, err := newTokens(cfg.Cluster, cfg.Keys)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		cfg: cfg, limits: cfg.Limits, tokens: tokens, origins: map[string]bool{},
+		metrics: newMetrics(cfg.Metrics), start: time.Now(),
+		finds: make(chan struct{}, cfg.Limits.Finds),
+		log:   cfg.Log, noise: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
+		conns: map[*conn]struct{}{}, hosts: map[*link.Link]*host{}, rooms: map[wire.RoomID]*route{},
+		handles: map[wire.Handle]*route{}, away: map[*route]struct{}{},
+	}
+	for _, o := range cfg.Origins {
+		origin, err := parseOrigin(o)
+		if err != nil {
+			return nil, fmt.Errorf("allowed origin: %w", err)
+		}
+		g.origins[origin] = true
+	}
+	if len(cfg.Keys) == 0 {
+		g.log.Warn().Msg("no token key is set: members can resume through this process only")
+	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.register(cfg.Mesh)
+	return g, nil
+}
+
+// begin runs f in a goroutine that Run waits for. False: the gateway is closed.
+func (g *Gateway) begin(f func()) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.wg.Go(f)
+	return true
+}
+
+// forget takes a connection that has ended away.
+func (g *Gateway) forget(c *conn) {
+	g.mu.Lock()
+	delete(g.conns, c)
+	g.mu.Unlock()
+	g.metrics.connections.Dec()
+	g.metrics.closes.WithLabelValues(closeLabel(uint16(c.ended.Load()))).Inc()
+}
+
+// connections lists those that are open.
+func (g *Gateway) connections() []*conn {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	all := make([]*conn, 0, len(g.conns))
+	for c := range g.conns {
+		all = append(all, c)
+	}
+	return all
+}

@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/limpet-games/limpet/wire"
+)
+
+var upgrader = websocket.Upgrader{
+	HandshakeTimeout: headerWithin,
+	Subprotocols:     []string{wire.Subprotocol},
+	CheckOrigin:      func(*http.Request) bool { return true }, // accept has checked
+}
+
+func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case websocket.IsWebSocketUpgrade(r):
+		g.accept(w, r)
+	case g.cfg.Static != nil:
+		g.cfg.Static.ServeHTTP(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// accept turns a request into a connection that runs on.
+func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
+	if status, text := g.unwelcome(r); status != 0 {
+		g.metrics.handshakes.WithLabelValues("refused").Inc()
+		g.noise.Info().Str("from", r.RemoteAddr).Str("why", text).Msg("handshake refused")
+		http.Error(w, text, status)
+		return
+	}
+	if !g.reserve() {
+		g.metrics.handshakes.WithLabelValues("full").Inc()
+		w.Header().Set("Retry-After", "2")
+		http.Error(w, "this gateway takes no connections now", http.StatusServiceUnavailable)
+		return
+	}
+	up, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		g.unreserve()
+		g.metrics.handshakes.WithLabelValues("failed").Inc()
+		return
+	}
+	g.metrics.handshakes.WithLabelValues("ok").Inc()
+	g.adopt(up.NetConn())
+}
+
+// unwelcome checks what the WebSocket handshake itself doesn't.
+func (g *Gateway) unwelcome(r *http.Request) (status int, text string) {
+	if !slices.Contains(websocket.Subprotocols(r), wire.Subprotocol) {
+		return http.StatusBadRequest, "this gateway speaks the WebSocket subprotocol " + wire.Subprotocol
+	}
+	origins := r.Header.Values("Origin")
+	switch {
+	case len(origins) == 0: // not a browser
+		return 0, ""
+	case len(origins) > 1:
+		return http.StatusForbidden, "more than one Origin header"
+	}
+	origin, err := parseOrigin(origins[0])
+	if err != nil {
+		return http.StatusForbidden, "origin is not allowed"
+	}
+	if g.origins[origin] || sameHost(origin, r.Host) {
+		return 0, ""
+	}
+	return http.StatusForbidden, "origin " + origin + " is not allowed"
+}
+
+// parseOrigin is an origin in full: scheme, host and port.
+func parseOrigin(s string) (string, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", fmt.Errorf("%q: want scheme://host[:port]", s)
+	}
+	port := u.Port()
+	switch scheme := strings.ToLower(u.Scheme); {
+	case scheme != "http" && scheme != "https":
+		return "", fmt.Errorf("%q: want http or https", s)
+	case port == "" && scheme == "http":
+		port = "80"
+	case port == "":
+		port = "443"
+	}
+	return strings.ToLower(u.Scheme) + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port), nil
+}
+
+// sameHost reports whether a page of the host that the request was sent to has
+// made it. A host without a port has the default of either scheme, for behind
+// a proxy that ends TLS the request does not tell which it was.
+func sameHost(origin, host string) bool {
+	for _, scheme := range []string{"http", "https"} {
+		if own, err := parseOrigin(scheme + "://" + host); err == nil && own == origin {
+			return true
+		}
+	}
+	return false
+}
+
+// reserve counts a connection in before it is one.
+func (g *Gateway) reserve() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining || len(g.conns)+g.upgrading >= g.limits.Connections {
+		return false
+	}
+	g.upgrading++
+	return true
+}
+
+func (g *Gateway) unreserve() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.upgrading--
+}
+
+// adopt runs a connection whose handshake is done, in a goroutine of its own:
+// the HTTP server's holds buffers and a deep stack.
+func (g *Gateway) adopt(nc net.Conn) {
+	nc.SetDeadline(time.Time{})
+	if t, ok := nc.(*net.TCPConn); ok {
+		t.SetNoDelay(true)
+		t.SetWriteBuffer(g.limits.SendBuffer)
+	}
+	c := newConn(g, nc)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.upgrading--
+	if g.closed {
+		c.cancel()
+		nc.Close()
+		return
+	}
+	g.conns[c] = struct{}{}
+	g.metrics.connections.Inc()
+	g.wg.Go(c.run)
+}

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"sync"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+// host is one link to a room host.
+type host struct {
+	link *link.Link
+	node directory.NodeID
+
+	// dirty are the connections to flush at the end of the batch that the
+	// link's reader is handling. Owned by that reader.
+	dirty []*conn
+
+	mu     sync.Mutex
+	down   bool                // guarded by mu
+	routes map[*route]struct{} // guarded by mu
+}
+
+// add has h tell r of its end. False: it has ended.
+func (h *host) add(r *route) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.down {
+		return false
+	}
+	h.routes[r] = struct{}{}
+	return true
+}
+
+func (h *host) remove(r *route) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.routes, r)
+}
+
+// end marks h as down and returns the routes it had.
+func (h *host) end() []*route {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down = true
+	all := make([]*route, 0, len(h.routes))
+	for r := range h.routes {
+		all = append(all, r)
+	}
+	return all
+}
+
+// hostOf is the host of a link, nil where that is down.
+func (g *Gateway) hostOf(l *link.Link) *host {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if h := g.hosts[l]; h != nil {
+		return h
+	}
+	select {
+	case <-l.Done():
+		return nil // linkDown may be past
+	default:
+	}
+	h := &host{link: l, node: directory.NodeID(l.Peer()), routes: map[*route]struct{}{}}
+	g.hosts[l] = h
+	return h
+}
+
+// register has the mesh call this gateway.
+func (g *Gateway) register(m *link.Mesh) {
+	m.OnMessage(peer.KindAttached, g.onAttached)
+	m.OnMessage(peer.KindRefused, g.onRefused)
+	m.OnMessage(peer.KindOutput, g.onOutput)
+	m.OnMessage(peer.KindAcks, g.onAcks)
+	m.OnMessage(peer.KindTell, g.onTell)
+	m.OnMessage(peer.KindLeft, g.onLeft)
+	m.OnMessage(peer.KindGone, g.onGone)
+	m.OnBatch(g.onBatch)
+	m.OnDown(g.onDown)
+}
+
+// onBatch writes to each socket, in one, what the batch brought it.
+func (g *Gateway) onBatch(from *link.Link) {
+	g.mu.RLock()
+	h := g.hosts[from]
+	g.mu.RUnlock()
+	if h == nil || len(h.dirty) == 0 {
+		return
+	}
+	for i, c := range h.dirty {
+		c.out.flush()
+		h.dirty[i] = nil
+	}
+	h.dirty = h.dirty[:0]
+}
+
+func (g *Gateway) onDown(l *link.Link, cause error) {
+	g.onBatch(l)
+	g.mu.Lock()
+	h := g.hosts[l]
+	delete(g.hosts, l)
+	g.mu.Unlock()
+	if h == nil {
+		return
+	}
+	routes := h.end()
+	if len(routes) == 0 {
+		return
+	}
+	g.log.Warn().AnErr("cause", cause).Str("host", string(h.node)).Int("rooms", len(routes)).Msg("host lost: finding its rooms again")
+	g.suspect(h.node)
+	for _, r := range routes {
+		r.mu.Lock()
+		if r.host == h {
+			r.lose(false)
+		}
+		r.mu.Unlock()
+	}
+}
+
+// post queues a shared frame for a session's socket, to be flushed with the
+// batch.
+func (h *host) post(c *conn, f *frame) {
+	first, over := c.out.put(f)
+	if over {
+		c.shut(wire.CloseSlow, "the client reads too slowly")
+	} else if first {
+		h.dirty = append(h.dirty, c)
+	}
+}
+
+// postOwn is post for a frame that is for this session alone.
+func (h *host) postOwn(c *conn, f *frame) {
+	c.g.countOut(f, 1)
+	h.post(c, f)
+	f.release()
+}
+
+func (g *Gateway) countOut(f *frame, n int) {
+	g.metrics.bytesOut.Add(float64(n * len(f.b)))
+	g.metrics.out[f.typ()].Add(float64(n))
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// Bounds on a list.
+const (
+	listWithin = 2 * time.Second
+	listMost   = 200
+	listUsual  = 50
+	listBytes  = wire.MaxPayload
+)
+
+// listed is a room as a list shows it.
+type listed struct {
+	directory.OpenRoom
+	Open bool `json:"open"`
+}
+
+// handleList asks the hosts for open rooms, one list at a time.
+func (c *conn) handleList(msg []byte) error {
+	f, err := wire.DecodeList(msg)
+	if err != nil {
+		return c.misuse(msg, err)
+	}
+	if !c.lists.allow(time.Now()) || !c.beginList() {
+		c.g.metrics.lists.WithLabelValues("rate_limited").Inc()
+		c.sendError(f.Ref, 0, &wire.Error{Code: wire.CodeRateLimited, RetryMS: 250, Text: "one list at a time, and not too often"})
+		return nil
+	}
+	if !c.g.begin(func() { c.list(f) }) {
+		c.endList()
+	}
+	return nil
+}
+
+func (c *conn) beginList() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.listing
+	c.listing = true
+	return first
+}
+
+func (c *conn) endList() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listing = false
+}
+
+func (c *conn) list(f wire.List) {
+	defer c.endList()
+	ctx, cancel := context.WithTimeout(c.ctx, listWithin)
+	defer cancel()
+	most := min(int(f.Most), listMost)
+	if most == 0 {
+		most = listUsual
+	}
+	rooms, asked, answered, err := c.g.cfg.Directory.List(ctx, f.Kind, most)
+	if err != nil {
+		e := wire.CodeOf(err)
+		c.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
+		c.sendError(f.Ref, 0, e)
+		return
+	}
+	c.g.metrics.lists.WithLabelValues("ok").Inc()
+	c.sendNow(encode(wire.Rooms{
+		Ref: f.Ref, Asked: uint16(min(asked, 0xffff)), Answered: uint16(min(answered, 0xffff)),
+		JSON: listJSON(rooms[:min(len(rooms), most)]),
+	}))
+}
+
+// listJSON is as many of the rooms as a frame has room for.
+func listJSON(rooms []directory.OpenRoom) []byte {
+	out := []byte{'['}
+	for _, r := range rooms {
+		one, err := json.Marshal(listed{r, true})
+		if err != nil || len(out)+len(one)+2 > listBytes {
+			break
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, one...)
+	}
+	return append(out, ']')
+}

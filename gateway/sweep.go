@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/limpet-games/limpet/wire"
+)
+
+// The sweep is the one timer of all connections and routes.
+const (
+	sweepEvery = 250 * time.Millisecond
+	waitEvery  = time.Second // between Waiting frames
+)
+
+func (g *Gateway) sweep(ctx context.Context) {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	var told time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			tell := now.Sub(told) >= waitEvery
+			if tell {
+				told = now
+			}
+			g.sweepConns()
+			g.sweepRoutes(now, tell)
+		}
+	}
+}
+
+// sweepConns cuts silent connections and measures the outboxes.
+func (g *Gateway) sweepConns() {
+	all, most := 0, 0
+	for _, c := range g.connections() {
+		if c.idle() > 2*g.limits.Heartbeat {
+			c.shut(wire.CloseIdle, "nothing heard for too long")
+		}
+		n, _ := c.out.depth()
+		all += n
+		most = max(most, n)
+	}
+	g.metrics.outboxBytes.Set(float64(all))
+	g.metrics.outboxMost.Set(float64(most))
+}
+
+// sweepRoutes asks again for members whose re-attach is due, and tells those
+// who wait that they do.
+func (g *Gateway) sweepRoutes(now time.Time, tell bool) {
+	g.mu.RLock()
+	away := make([]*route, 0, len(g.away))
+	for r := range g.away {
+		away = append(away, r)
+	}
+	g.mu.RUnlock()
+	for _, r := range away {
+		r.mu.Lock()
+		if r.host != nil {
+			r.reattach(now)
+		}
+		if waited := now.Sub(r.since); tell && r.away > 0 && waited >= waitEvery/2 {
+			r.tellWaiting(waited)
+		}
+		r.mu.Unlock()
+	}
+}
+
+// tellWaiting tells those whose room is not there how long that has been so.
+// mu is held.
+func (r *route) tellWaiting(waited time.Duration) {
+	f := encode(wire.Waiting{Handle: r.handle, Code: wire.CodeUnavailable, ForMS: uint32(waited.Milliseconds())})
+	for _, s := range r.seats {
+		if h := s.holder; h != nil && h.standing != live {
+			f.hold()
+			h.conn.sendNow(f)
+		}
+	}
+	f.release()
+}
