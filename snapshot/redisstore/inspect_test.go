@@ -81,7 +81,7 @@ func TestOldVersions(t *testing.T) {
 // The rights that docs/store.md asks for are enough.
 func TestRights(t *testing.T) {
 	url, _ := storetest.StartRedis(t, "--appendonly", "yes", "--user", "limpet", "on", ">secret", "~{limpet*", "resetchannels",
-		"+@read", "+@write", "+@scripting", "+@connection", "+cluster", "+command", "+info", "+config|get")
+		"+@read", "+@write", "+@scripting", "+@connection", "+cluster", "+command", "+time", "+info", "+config|get")
 	s, warnings, err := Open(t.Context(), strings.Replace(url, "//", "//limpet:secret@", 1), Config{})
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("%q, %v", warnings, err)
