@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/limpet-games/limpet/e2e/cluster"
@@ -25,21 +27,32 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	for name, pkg := range map[string]string{"gatewayd": "cmd/gatewayd", "roomd": "e2e/roomd", "limpet": "cmd/limpet"} {
-		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), "github.com/limpet-games/limpet/"+pkg)
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", pkg, err, out)
-			return 1
-		}
-	}
 	return m.Run()
 }
+
+// program builds a package of this module once and returns the binary.
+func program(t *testing.T, pkg string) string {
+	t.Helper()
+	path := filepath.Join(bin, strings.ReplaceAll(pkg, "/", "-"))
+	building.Lock()
+	defer building.Unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/limpet-games/limpet/"+pkg).CombinedOutput()
+	if err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	return path
+}
+
+var building sync.Mutex
 
 // startCluster starts a cluster that ends with the test.
 func startCluster(t *testing.T, hosts, gateways int) *cluster.Cluster {
 	t.Helper()
 	c, err := cluster.Start(t.Context(), cluster.Config{
-		Dir: t.TempDir(), Gatewayd: filepath.Join(bin, "gatewayd"), Roomd: filepath.Join(bin, "roomd"),
+		Dir: t.TempDir(), Gatewayd: program(t, "cmd/gatewayd"), Roomd: program(t, "e2e/roomd"),
 		Hosts: hosts, Gateways: gateways, Log: t.Output(),
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -134,7 +135,7 @@ func (m *measurement) kill(ctx context.Context, victim *cluster.Process, fleet *
 	m.old, m.pauses = map[*load.Player]wire.Epoch{}, map[*load.Player]time.Duration{}
 	m.host = victim.Name
 	for _, p := range fleet.Players {
-		if s := p.Room.Status(); s.Host == m.host {
+		if s := p.Room.Status(); strings.HasPrefix(s.Host, m.host+"#") || s.Host == m.host {
 			m.old[p] = s.Epoch
 		}
 	}

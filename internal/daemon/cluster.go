@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -198,18 +196,4 @@ func (c *Cluster) SomeHost() error {
 		return errNoHosts
 	}
 	return nil
-}
-
-// Boot is the boot part of the process's id.
-func (c *Cluster) Boot() string {
-	_, boot, _ := strings.Cut(string(c.ID), "#")
-	return boot
-}
-
-// PortOf is the port of a bound listener.
-func PortOf(ln net.Listener) string {
-	if a, ok := ln.Addr().(*net.TCPAddr); ok {
-		return strconv.Itoa(a.Port)
-	}
-	return ""
 }

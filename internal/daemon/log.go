@@ -3,7 +3,6 @@ package daemon
 import (
 	"io"
 	"log"
-	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -44,9 +43,6 @@ func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
-
-// Slog is the log for code that knows log/slog alone, such as a game's.
-func Slog(log zerolog.Logger) *slog.Logger { return slog.New(zerolog.NewSlogHandler(log)) }
 
 // StdLog is the log for code that knows the standard log package alone. Its
 // lines are kept at one level, which should be a low one: such code logs what

@@ -14,9 +14,6 @@ import (
 	"github.com/limpet-games/limpet/internal/daemon"
 )
 
-// secretVariable has the secret of the dev supervisor's control interface.
-const secretVariable = "LIMPET_DEV_SECRET"
-
 // devControl passes the demo's requests to break things on to the supervisor
 // of limpet dev. Only pages that this gateway served, opened on this machine,
 // may ask: a page from elsewhere has another origin, and a name that somebody
@@ -27,14 +24,14 @@ func devControl(to, secret, gateway string, log zerolog.Logger) (http.Handler, e
 		return nil, fmt.Errorf("--dev-control %q: want a URL on loopback", to)
 	}
 	if secret == "" {
-		return nil, errors.New("--dev-control needs the supervisor's secret in " + secretVariable)
+		return nil, errors.New("--dev-control needs the supervisor's secret in " + daemon.DevSecretVariable)
 	}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Header = http.Header{
-				"Authorization":  {"Bearer " + secret},
-				"Limpet-Gateway": {gateway},
+				"Authorization":         {"Bearer " + secret},
+				daemon.DevGatewayHeader: {gateway},
 			}
 			if t := r.In.Header.Get("Content-Type"); t != "" {
 				r.Out.Header.Set("Content-Type", t)

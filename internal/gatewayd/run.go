@@ -146,7 +146,7 @@ func (s *settings) static(p *daemon.Wiring) (http.Handler, error) {
 		mux.Handle("/", demo())
 	}
 	if s.control != "" {
-		control, err := devControl(s.control, os.Getenv(secretVariable), s.cluster.Name, p.Log)
+		control, err := devControl(s.control, os.Getenv(daemon.DevSecretVariable), s.cluster.Name, p.Log)
 		if err != nil {
 			return nil, err
 		}

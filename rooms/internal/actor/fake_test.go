@@ -198,14 +198,14 @@ func be32(b []byte) uint32 {
 // stage is a room with its script and two ports.
 type stage struct {
 	*Room
-	t    *testing.T
+	t    testing.TB
 	s    *script
 	cfg  Config
 	now  time.Time
 	a, b *fakePort
 }
 
-func open(t *testing.T, s *script, change func(*Config)) *stage {
+func open(t testing.TB, s *script, change func(*Config)) *stage {
 	t.Helper()
 	cfg := Config{
 		Kind: rooms.Kind{Name: "k", New: func() rooms.Handler { return s }},

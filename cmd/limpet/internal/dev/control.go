@@ -98,9 +98,6 @@ func (c *Cluster) serveKill(w http.ResponseWriter, r *http.Request) {
 	daemon.WriteJSON(w, http.StatusOK, map[string]any{"node": name, "pid": pid})
 }
 
-// GatewayHeader names the gateway that brings a request.
-const GatewayHeader = "Limpet-Gateway"
-
 // answerFirst is how long a gateway has to deliver the answer that it is about
 // to be killed.
 const answerFirst = 100 * time.Millisecond
@@ -114,7 +111,7 @@ func (c *Cluster) serveRestartGateway(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if name == "" {
-		name = r.Header.Get(GatewayHeader)
+		name = r.Header.Get(daemon.DevGatewayHeader)
 	}
 	ch := c.child(name)
 	if ch == nil || ch.role != roleGateway {

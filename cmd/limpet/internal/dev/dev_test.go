@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/limpet-games/limpet/internal/daemon"
 )
 
 func testConfig(dir string) Config {
@@ -139,7 +141,7 @@ func (r *running) ask(method, path, body, contentType, secret string) (int, map[
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Authorization", "Bearer "+secret)
-	req.Header.Set(GatewayHeader, "gateway-1")
+	req.Header.Set(daemon.DevGatewayHeader, "gateway-1")
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {

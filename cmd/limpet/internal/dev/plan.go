@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/limpet-games/limpet/internal/daemon"
 )
 
 // plan gives every child its name, ports and command line.
@@ -42,13 +44,10 @@ func (c *Cluster) plan(roomd []string) error {
 		args := append(c.common(fmt.Sprintf("gateway-%d", i+1), p, join),
 			"--listen", p.players, "--demo", "--dev-control", "http://"+c.control.Addr().String())
 		c.gateways = append(c.gateways, c.newChild(roleGateway, p, []string{c.cfg.Limpet, "gatewayd"}, args,
-			[]string{secretVariable + "=" + c.secret}))
+			[]string{daemon.DevSecretVariable + "=" + c.secret}))
 	}
 	return nil
 }
-
-// secretVariable carries the control interface's secret to gateways.
-const secretVariable = "LIMPET_DEV_SECRET"
 
 func (c *Cluster) common(name string, p nodePorts, join string) []string {
 	return []string{

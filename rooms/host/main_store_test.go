@@ -1,0 +1,86 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/snapshot/redisstore"
+	"github.com/limpet-games/limpet/snapshot/sqlitestore"
+)
+
+func TestEndLeasesFindsTheDeadProcessesLease(t *testing.T) {
+	store, err := sqlitestore.Open(t.Context(), t.TempDir(), sqlitestore.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Shut()
+	dead, living := directory.MakeNodeID("host-1", 1), directory.MakeNodeID("host-1", 2)
+	lease := func(node directory.NodeID, count int) snapshot.Holder {
+		h := snapshot.Holder(fmt.Sprintf("%s/%d", node, count))
+		if err := store.TakeLease(t.Context(), h, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	theirs, other := lease(dead, 3), lease(living, 1)
+	if err := endLeases(t.Context(), store, dead); err != nil {
+		t.Fatal(err)
+	}
+	for h, want := range map[snapshot.Holder]bool{theirs: false, other: true} {
+		if alive, err := store.LeaseAlive(t.Context(), h); err != nil || alive != want {
+			t.Errorf("%s alive: %v, %v", h, alive, err)
+		}
+	}
+	if nodeOf(theirs) != dead {
+		t.Errorf("holder %s is not of %s: leases are named otherwise", theirs, dead)
+	}
+}
+
+func TestStoreIsGivenOnce(t *testing.T) {
+	for _, c := range []struct {
+		s  storeFlags
+		ok bool
+	}{
+		{storeFlags{redis: "redis://h"}, true}, {storeFlags{dir: "d"}, true},
+		{storeFlags{}, false}, {storeFlags{redis: "redis://h", dir: "d"}, false},
+	} {
+		if err := c.s.check(); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c.s, err)
+		}
+	}
+}
+
+func TestInspectionOutlivesAStoreThatIsAway(t *testing.T) {
+	store, err := redisstore.New("redis://127.0.0.1:1", redisstore.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Shut()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := inspect(ctx, store, zerolog.Nop()); err != nil {
+		t.Errorf("a store that can't be reached ends the host: %v", err)
+	}
+}
+
+func TestLoadCountsProcessors(t *testing.T) {
+	var c cpuClock
+	begun := time.Now()
+	if p := c.percent(begun); p != 0 {
+		t.Errorf("first reading is %d %%", p)
+	}
+	for time.Since(begun) < 50*time.Millisecond { // burn some
+		_ = errors.Join(daemon.BadSetting(context.Canceled))
+	}
+	if p := c.percent(time.Now()); p == 0 || p > 100 {
+		t.Errorf("a busy process uses %d %%", p)
+	}
+}
