@@ -35,10 +35,21 @@ func (g *Gateway) find(r *route, last *host) bool {
 	return g.begin(func() { f.run(last) })
 }
 
-// suspect has the directory look into whether a node is gone.
+// suspect has the directory look into whether a node is gone, once at a time.
 func (g *Gateway) suspect(node directory.NodeID) {
+	g.mu.Lock()
+	asking := g.suspects[node]
+	g.suspects[node] = true
+	g.mu.Unlock()
+	if asking {
+		return
+	}
 	g.begin(func() {
-		if g.cfg.Directory.Suspect(g.ctx, node) {
+		gone := g.cfg.Directory.Suspect(g.ctx, node)
+		g.mu.Lock()
+		delete(g.suspects, node)
+		g.mu.Unlock()
+		if gone {
 			g.log.Warn().Str("host", string(node)).Msg("host is gone")
 		}
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -45,7 +46,8 @@ type Gateway struct {
 	rooms      map[wire.RoomID]*route //
 	handles    map[wire.Handle]*route // the same routes
 	lastHandle wire.Handle
-	away       map[*route]struct{} // routes with members that wait for their room
+	away       map[*route]struct{}       // routes with members that wait for their room
+	suspects   map[directory.NodeID]bool // nodes being looked into
 }
 
 // New makes a gateway and registers it with the mesh: call it before Mesh.Run.
@@ -65,6 +67,7 @@ func New(cfg Config) (*Gateway, error) {
 		log:   cfg.Log, noise: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
 		conns: map[*conn]struct{}{}, hosts: map[*link.Link]*host{}, rooms: map[wire.RoomID]*route{},
 		handles: map[wire.Handle]*route{}, away: map[*route]struct{}{},
+		suspects: map[directory.NodeID]bool{},
 	}
 	for _, o := range cfg.Origins {
 		origin, err := parseOrigin(o)

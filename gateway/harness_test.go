@@ -47,6 +47,7 @@ type fakeDirectory struct {
 	gone     map[directory.NodeID]bool
 	asked    []directory.Request
 	suspects []directory.NodeID
+	hold     chan struct{} // not nil: what Suspect waits for
 	open     []directory.OpenRoom
 }
 
@@ -82,9 +83,13 @@ func (d *fakeDirectory) Forget(_ wire.RoomID, _ wire.Epoch) {}
 
 func (d *fakeDirectory) Suspect(_ context.Context, n directory.NodeID) bool {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.suspects = append(d.suspects, n)
-	return d.gone[n]
+	gone, hold := d.gone[n], d.hold
+	d.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	return gone
 }
 
 func (d *fakeDirectory) Up(n directory.NodeID) bool {
@@ -425,3 +430,6 @@ func get(t testing.TB, req *http.Request) (int, http.Header) {
 }
 
 func u32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
+
+// deadlineSoon is when a quiet connection counts as one that says no more.
+func deadlineSoon() time.Time { return time.Now().Add(700 * time.Millisecond) }

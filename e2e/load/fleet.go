@@ -22,6 +22,7 @@ type Config struct {
 	Kind    string   // of the ledger rooms
 	Rooms   int
 	PerRoom int
+	AtOnce  int // joins under way at a time; default 64
 	// OnEvent is told of every player's events, on that player's own
 	// goroutine; the event is valid during the call only.
 	OnEvent func(p *Player, e client.Event)
@@ -74,11 +75,14 @@ type Fleet struct {
 // RoomName is the i-th room's name.
 func RoomName(i int) string { return fmt.Sprintf("room-%d", i) }
 
-// Join connects all players and joins their rooms, 64 at a time.
+// Join connects all players and joins their rooms.
 func Join(ctx context.Context, cfg Config) (*Fleet, error) {
 	f := &Fleet{cfg: cfg}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(64)
+	if cfg.AtOnce == 0 {
+		cfg.AtOnce = 64
+	}
+	g.SetLimit(cfg.AtOnce)
 	for i := range cfg.Rooms * cfg.PerRoom {
 		p := &Player{Name: fmt.Sprintf("c%d", i), RoomName: RoomName(i % cfg.Rooms)}
 		f.Players = append(f.Players, p)

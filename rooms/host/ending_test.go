@@ -180,6 +180,47 @@ func TestEmptyRoomIsUnloadedAndComesBack(t *testing.T) {
 	})
 }
 
+// The state that a room has when it is unloaded is the one it comes back with,
+// whatever its checkpoint interval.
+func TestUnloadedRoomIsSavedAsItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := tallyKind()
+		k.Durability, k.Grace, k.EmptyAfter = rooms.Checkpoint(time.Hour), time.Second, time.Second
+		h := start(t, newMemStore(), "a#1", k)
+		l, p, first := joined(t, h, "tally/one")
+		r := h.find("tally/one")
+		p.moves(1, 3)
+		p.waitAck(t, 3, 0)
+		h.linkDown(l)
+		<-r.done
+		activate(t, h.Host, "tally/one", wire.ModeJoin, 0)
+		l = newPipe(h.Host)
+		q := newPlayer(l, l.ear, "tally/one", 1, 300)
+		if a := q.attach(t, peer.WhyJoin, wire.Attach{Incarnation: first.at.Incarnation}); a.at.Seq != 3 {
+			t.Errorf("room came back at message %d, want 3", a.at.Seq)
+		}
+		h.linkDown(l)
+	})
+}
+
+// An attach that waits in the mailbox of a copy that ends is sent on.
+func TestWaitingAttachIsAnsweredWhenTheCopyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, newMemStore(), "a#1", tallyKind())
+		l, _, _ := joined(t, h, "tally/one")
+		resume := h.store.hang()
+		defer resume()
+		h.lease.set(0)
+		late := newPlayer(l, l.ear, "tally/one", 7, 200)
+		l.send(peer.KindAttach, peer.Attach{Handle: 7, Member: 200, Generation: 1, Room: "tally/one"}.Append(nil))
+		synctest.Wait()
+		h.find("tally/one").kill(errFenced)
+		l.wait(t, "refusal", func(m heard) bool {
+			return m.kind == peer.KindRefused && m.who == late.who && m.code == wire.CodeNone
+		})
+	})
+}
+
 // Orderly shutdown: everything is saved, and another host can claim at once.
 func TestShutdownSavesAndLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -192,6 +233,15 @@ func TestShutdownSavesAndLetsGo(t *testing.T) {
 		p.moves(1, 5)
 		p.waitAck(t, 5, 0)
 		began := time.Now()
+		l.mu.Lock()
+		l.watch = func(kind peer.Kind) {
+			mem.mu.Lock()
+			defer mem.mu.Unlock()
+			if kind == peer.KindGone && mem.alive(a.lease.current()) {
+				t.Error("gateway was sent on while the lease still kept others out")
+			}
+		}
+		l.mu.Unlock()
 		a.stop()
 		if took := time.Since(began); took > 100*time.Millisecond {
 			t.Errorf("shutdown took %s", took)

@@ -140,6 +140,7 @@ type pipe struct {
 	mu     sync.Mutex
 	closed error
 	full   error // what Send answers
+	watch  func(peer.Kind)
 }
 
 func newPipe(h *Host) *pipe { return &pipe{ear: newEar(), host: h} }
@@ -154,6 +155,9 @@ func (p *pipe) Send(kind uint8, head, tail []byte) error {
 	}
 	if p.full != nil {
 		return p.full
+	}
+	if p.watch != nil {
+		p.watch(kind)
 	}
 	p.hear(kind, append(slices.Clone(head), tail...))
 	return nil

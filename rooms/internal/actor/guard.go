@@ -55,7 +55,7 @@ func (g *game) make(kind rooms.Kind) (err error) {
 func checkState(state any) error {
 	v := reflect.ValueOf(state)
 	if v.Kind() != reflect.Pointer || v.IsNil() {
-		return fmt.Errorf("State returned %T, want a pointer that is not nil", state)
+		return fmt.Errorf("handler's State returned %T, want a pointer that is not nil", state)
 	}
 	switch state.(type) {
 	case encoding.BinaryMarshaler, cbor.Marshaler:
@@ -70,7 +70,7 @@ func checkState(state any) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("State returned %T, which has no exported fields: nothing of it would be saved", state)
+	return fmt.Errorf("handler's State returned %T, which has no exported fields: nothing of it would be saved", state)
 }
 
 // Handler is the room's handler, for tests of it.
