@@ -79,35 +79,6 @@ func (p *path) output(size int) []byte {
 	return m.Append(peer.AppendOutputHead(nil, p.route.handle, 10, peer.ToAll, nil))
 }
 
-func TestPathDoesNotAllocate(t *testing.T) {
-	p := newPath(t, 8)
-	out := p.output(256)
-	acks := peer.AppendAcksHead(nil, p.route.handle, 10)
-	for i := range p.conns {
-		acks = peer.MemberAck{Member: wire.MemberID(i + 1), Applied: 1}.Append(acks)
-	}
-	move := wire.InputFrame{Handle: p.route.handle, N: 1, Payload: make([]byte, 32)}.Append(nil)
-	for name, f := range map[string]func(){
-		"a tick of 8 members": func() {
-			p.g.onOutput(p.link, out)
-			p.g.onAcks(p.link, acks)
-			p.route.host.flush()
-		},
-		"an input": func() {
-			if err := p.conns[0].handle(move); err != nil {
-				t.Fatal(err)
-			}
-		},
-	} {
-		for range 500 {
-			f()
-		}
-		if got := testing.AllocsPerRun(1000, f); got > 0.5 {
-			t.Errorf("%s: %.2f allocations, want 0", name, got)
-		}
-	}
-}
-
 func BenchmarkFanOut50(b *testing.B) {
 	p := newPath(b, 50)
 	out := p.output(256)
