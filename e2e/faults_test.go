@@ -96,8 +96,6 @@ type recorder struct {
 	mu                   sync.Mutex
 	messages, acks       int
 	drops, rewinds, gaps int
-	left                 int
-	violations           []string
 }
 
 func newRecorder() *recorder { return &recorder{} }
