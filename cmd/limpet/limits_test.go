@@ -51,7 +51,7 @@ func bounds(t *testing.T) (all []bound) {
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
-		b := bound{what: cells[0], def: cells[1], when: cells[3], flag: strings.Trim(cells[2], "`"), code: strings.Trim(cells[5], "`")}
+		b := bound{what: cells[0], def: cells[1], when: cells[3], flag: strings.TrimPrefix(strings.Trim(cells[2], "`"), "--"), code: strings.Trim(cells[5], "`")}
 		for _, m := range quoted.FindAllStringSubmatch(cells[4], -1) {
 			b.metrics = append(b.metrics, m[1])
 		}
@@ -96,7 +96,8 @@ func (s *source) eval(t *testing.T, dir string, e ast.Expr) constant.Value {
 	case *ast.Ident:
 		return s.find(t, dir, "", e.Name)
 	case *ast.SelectorExpr:
-		switch x := e.X.(*ast.Ident); {
+		switch x, ok := e.X.(*ast.Ident); {
+		case !ok:
 		case x.Name == "time" && units[e.Sel.Name] > 0:
 			return constant.MakeInt64(int64(units[e.Sel.Name]))
 		case x.Name == "wire" || x.Name == "snapshot":
