@@ -37,6 +37,10 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	from := g.clientAddr(r)
 	if status, text := g.unwelcome(r); status != 0 {
+		if status == http.StatusUpgradeRequired {
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Sec-WebSocket-Version", "13")
+		}
 		g.refuse(w, from, status, text)
 		return
 	}
@@ -63,6 +67,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) refuse(w http.ResponseWriter, from netip.Addr, status int, text string) {
 	g.metrics.handshakes.WithLabelValues("refused").Inc()
 	g.noise.Info().Stringer("from", from).Str("why", text).Msg("handshake refused")
+	w.Header().Set("Connection", "close") // also: net/http waits for no body then
 	http.Error(w, text, status)
 }
 
@@ -85,6 +90,18 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, from netip.Add
 
 // unwelcome checks what the WebSocket handshake itself doesn't.
 func (g *Gateway) unwelcome(r *http.Request) (status int, text string) {
+	switch versions := r.Header.Values("Sec-WebSocket-Version"); {
+	case r.Method != http.MethodGet:
+		return http.StatusMethodNotAllowed, "a WebSocket handshake is a GET"
+	case !r.ProtoAtLeast(1, 1):
+		return http.StatusHTTPVersionNotSupported, "a WebSocket handshake needs HTTP/1.1"
+	case r.ContentLength != 0:
+		return http.StatusBadRequest, "a WebSocket handshake has no body"
+	case len(r.Header.Values("Sec-WebSocket-Key")) > 1 || len(versions) > 1:
+		return http.StatusBadRequest, "a header of the handshake is there twice"
+	case len(versions) == 0 || versions[0] != "13":
+		return http.StatusUpgradeRequired, "this gateway speaks WebSocket version 13"
+	}
 	if !slices.Contains(websocket.Subprotocols(r), wire.Subprotocol) {
 		return http.StatusBadRequest, "this gateway speaks the WebSocket subprotocol " + wire.Subprotocol
 	}
