@@ -104,6 +104,13 @@ func (r *result) addLoad(p plan, joined, played load.Stats) {
 	}
 }
 
+// addJoins compares samples of before and after the joins.
+func (r *result) addJoins(empty, in sample) {
+	for i := range in.all {
+		r.JoinCPU += (in.all[i].CPU - empty.all[i].CPU).Seconds() * 1e6 / float64(r.Plan.members())
+	}
+}
+
 // addUsage compares samples: of the empty system, with all clients joined, and
 // before and after the play.
 func (r *result) addUsage(names []string, empty, before, after sample) {
@@ -130,7 +137,6 @@ func (r *result) addUsage(names []string, empty, before, after sample) {
 		r.CPU += p.CPU
 		r.AnonKiB += p.AnonKiB
 		r.CPUShare += 100 * (a.CPU - b.CPU).Seconds() / wall
-		r.JoinCPU += (b.CPU - e.CPU).Seconds() * 1e6 / members
 	}
 	r.LoadCPU = 100 * (after.self.CPU - before.self.CPU).Seconds() / wall
 	r.addGates(names, before, after)

@@ -52,6 +52,11 @@ func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
 		return res, fmt.Errorf("%s: %w", name, err)
 	}
 	joined := clients.Joined()
+	in, err := take(sys)
+	if err != nil {
+		return res, err
+	}
+	res.addJoins(empty, in)
 	if _, err := clients.Play(ctx, warmUp); err != nil {
 		return res, fmt.Errorf("%s: %w", name, err)
 	}

@@ -57,7 +57,7 @@ func newConn(g *Gateway, nc net.Conn) *conn {
 	c.ctx, c.cancel = context.WithCancel(g.ctx)
 	c.out.limits, c.out.drops, c.out.drain = l, &g.metrics.drops, c.drain
 	c.out.open(nc)
-	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong})
+	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong, Reads: g.metrics.reads})
 	c.touch()
 	return c
 }

@@ -18,6 +18,8 @@ type Config struct {
 	// Pong is called for each ping, to answer it. The payload is valid during
 	// the call.
 	Pong func(payload []byte) error
+	// Reads counts read calls; nil: they are not counted.
+	Reads interface{ Inc() }
 }
 
 // Reader reads the messages that a client sends. It is used by one goroutine.
@@ -36,7 +38,7 @@ type Reader struct {
 // NewReader reads from a connection after its handshake. Deadlines are its
 // owner's.
 func NewReader(c net.Conn, cfg Config) *Reader {
-	return &Reader{cfg: cfg, src: newSource(c)}
+	return &Reader{cfg: cfg, src: newSource(c, cfg.Reads)}
 }
 
 // bodies holds buffers for messages that don't fit a chunk.

@@ -16,9 +16,10 @@ var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 // source reads a connection. On a TCP connection it waits for data without
 // holding a buffer.
 type source struct {
-	conn net.Conn
-	raw  syscall.RawConn // nil: not TCP
-	try  func(fd uintptr) bool
+	conn    net.Conn
+	raw     syscall.RawConn // nil: not TCP
+	try     func(fd uintptr) bool
+	counted interface{ Inc() } // nil: not
 
 	// Of the read under way.
 	buf *[chunk]byte // taken when there is something to read
@@ -27,8 +28,8 @@ type source struct {
 	err error
 }
 
-func newSource(c net.Conn) *source {
-	s := &source{conn: c}
+func newSource(c net.Conn, counted interface{ Inc() }) *source {
+	s := &source{conn: c, counted: counted}
 	if t, ok := c.(*net.TCPConn); ok {
 		if raw, err := t.SyscallConn(); err == nil {
 			s.raw, s.try = raw, s.attempt
@@ -76,6 +77,9 @@ func (s *source) attempt(fd uintptr) bool {
 	}
 	for {
 		s.n, s.err = syscall.Read(int(fd), p)
+		if s.counted != nil {
+			s.counted.Inc()
+		}
 		switch s.err {
 		case nil:
 			return true
