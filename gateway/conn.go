@@ -92,16 +92,10 @@ func (c *conn) serve() error {
 	if err := c.greet(); err != nil {
 		return err
 	}
-	for {
-		msg, err := c.in.Next()
-		if err != nil {
-			return err
-		}
+	return c.in.Each(func(msg []byte) error {
 		c.touch()
-		if err := c.handle(msg); err != nil {
-			return err
-		}
-	}
+		return c.handle(msg)
+	})
 }
 
 // greet waits for the hello and answers it.
