@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -24,7 +25,9 @@ type fake struct {
 	accepted chan *fakeConn
 	welcome  wire.Welcome
 	greet    bool // read the hello and answer it
+	queue    int  // frames that a connection reads ahead of the test
 	wg       sync.WaitGroup
+	done     chan struct{} // closed by close
 
 	mu    sync.Mutex
 	conns []*fakeConn
@@ -43,7 +46,8 @@ func newFake(t *testing.T) *fake {
 
 func newFakeOn(t *testing.T, ln net.Listener) *fake {
 	f := &fake{
-		t: t, url: "ws://" + ln.Addr().String(), accepted: make(chan *fakeConn, 64), greet: true,
+		t: t, url: "ws://" + ln.Addr().String(), accepted: make(chan *fakeConn, 64), greet: true, queue: 4096,
+		done:    make(chan struct{}),
 		welcome: wire.Welcome{Heartbeat: 10_000, InputLimit: 16_371, Gateway: "fake"},
 	}
 	f.server = &http.Server{Handler: http.HandlerFunc(f.serve)}
@@ -54,9 +58,14 @@ func newFakeOn(t *testing.T, ln net.Listener) *fake {
 
 func (f *fake) close() {
 	f.mu.Lock()
+	if f.shut {
+		f.mu.Unlock()
+		return
+	}
 	f.shut = true
 	conns := f.conns
 	f.mu.Unlock()
+	close(f.done)
 	f.server.Close()
 	for _, c := range conns {
 		c.ws.Close()
@@ -71,7 +80,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	c := &fakeConn{f: f, ws: ws, in: make(chan []byte, 4096)}
+	c := &fakeConn{f: f, ws: ws, in: make(chan []byte, f.queue)}
 	f.mu.Lock()
 	if f.shut {
 		ws.Close()
@@ -133,7 +142,10 @@ func (c *fakeConn) listen() {
 			return
 		}
 		if wire.TypeOf(msg) != wire.TypePing {
-			c.in <- msg
+			select {
+			case c.in <- msg:
+			case <-c.f.done:
+			}
 			continue
 		}
 		echo, _ := wire.DecodePing(msg)
@@ -299,6 +311,13 @@ func next[E Event](t *testing.T, l *log) E {
 			t.Fatalf("no event came, want %T", want)
 		}
 	}
+}
+
+// starts says whether the next event is already there and of the type of e.
+func (l *log) starts(e Event) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events) > 0 && reflect.TypeOf(l.events[0]) == reflect.TypeOf(e)
 }
 
 // none fails if there is an event that nobody has asked for.

@@ -150,10 +150,11 @@ func (f *finder) ask() (directory.Request, bool) {
 	if f.r.host != nil || f.r.retired {
 		return directory.Request{}, false
 	}
-	return directory.Request{
-		Room: f.r.room, Mode: wire.ModeJoin,
-		After: max(f.r.passed, f.r.at.Epoch), Not: f.r.at.Node,
-	}, true
+	q := directory.Request{Room: f.r.room, Mode: wire.ModeJoin, After: max(f.r.passed, f.r.at.Epoch)}
+	if !f.g.cfg.Mesh.Up(string(f.r.at.Node)) { // else the room may well start there again
+		q.Not = f.r.at.Node
+	}
+	return q, true
 }
 
 func (f *finder) bind(h *host, at directory.Location) error {
@@ -214,7 +215,7 @@ func (f *finder) sendElsewhere(cause error) {
 		return
 	}
 	f.g.log.Warn().Err(cause).Str("room", string(f.r.room)).Str("host", string(f.cut)).
-		Dur("for", time.Since(f.began)).Msg("room can't be reached: its members are sent elsewhere")
+		Dur("for_ms", time.Since(f.began)).Msg("room can't be reached: its members are sent elsewhere")
 	for _, s := range f.r.seats {
 		if s.holder != nil {
 			s.holder.conn.shut(wire.CloseCutOff, "this gateway can't reach the room's host")
