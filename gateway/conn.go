@@ -63,7 +63,7 @@ func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
 	c.ctx, c.cancel = context.WithCancel(g.ctx)
 	c.out.limits, c.out.drops, c.out.drain = l, &g.metrics.drops, c.drain
 	c.out.open(nc)
-	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong})
+	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong, Reads: g.metrics.reads})
 	c.touch()
 	return c
 }
@@ -98,16 +98,10 @@ func (c *conn) serve() error {
 	if err := c.greet(); err != nil {
 		return err
 	}
-	for {
-		msg, err := c.in.Next()
-		if err != nil {
-			return err
-		}
+	return c.in.Each(func(msg []byte) error {
 		c.touch()
-		if err := c.handle(msg); err != nil {
-			return err
-		}
-	}
+		return c.handle(msg)
+	})
 }
 
 // greet waits for the hello and answers it.

@@ -32,6 +32,7 @@ type metrics struct {
 	perAddress *prometheus.CounterVec // why
 	addresses  prometheus.Gauge
 	drains     prometheus.Counter
+	reads      prometheus.Counter
 
 	in, out [256]prometheus.Counter // frames by type
 	drops   dropMetrics
@@ -39,8 +40,9 @@ type metrics struct {
 	input   inputMetrics
 }
 
-// dropMetrics count frames that a socket was too slow for.
-type dropMetrics struct{ latest, ephemeral, slow, closed prometheus.Counter }
+// dropMetrics count frames that a socket was too slow for, and beside them the
+// system calls that the others took.
+type dropMetrics struct{ latest, ephemeral, slow, closed, writes prometheus.Counter }
 
 // hostMetrics count messages of hosts that were not for anybody.
 type hostMetrics struct{ epoch, link, handle, member, bad prometheus.Counter }
@@ -92,7 +94,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m.findTime = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("find_seconds"),
 		Help: "From the loss of a room's host to its members being attached again.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)})
 	frames := vec("frames_total", "Client protocol frames, by direction and type.", "direction", "type")
+	writes := counter("socket_writes_total", "Write calls on players' sockets.")
+	m.reads = counter("socket_reads_total", "Read calls on players' sockets that brought data or found none.")
 	m.resolve(frames)
+	m.drops.writes = writes
 	if r != nil {
 		r.MustRegister(append(all, m.joinTime, m.findTime)...)
 	}

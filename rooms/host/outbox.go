@@ -53,14 +53,17 @@ func (r *room) emit(ctx context.Context) error {
 
 // flush hands what was gathered to the links.
 func (r *room) flush() {
-	at := 0
+	at, outputs := 0, 0
 	for _, it := range r.out.items {
 		if !it.port.down {
 			r.send(it.port, it.kind, r.out.bytes[at:it.end])
 		}
+		if it.kind == peer.KindOutput {
+			outputs++
+		}
 		at = it.end
 	}
-	r.host.metrics.sent(len(r.out.items), len(r.out.bytes))
+	r.host.metrics.sent(len(r.out.items), outputs, len(r.out.bytes))
 	r.out.reset()
 }
 

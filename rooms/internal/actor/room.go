@@ -181,9 +181,12 @@ func (r *Room) Next() time.Time {
 	if r.failure != nil {
 		return time.Time{}
 	}
-	next := r.acks.next(r.seq)
 	if r.ending.on {
-		return next
+		return r.acks.next(r.seq)
+	}
+	var next time.Time
+	if !r.ride() {
+		next = r.acks.next(r.seq)
 	}
 	next = earlier(next, r.ticks.next(r))
 	return earlier(next, r.away.next(r.cfg.Kind.Grace))
