@@ -77,11 +77,19 @@ async function gather(page, score) {
   assert.ok((await look(page)).score >= score, 'could gather no shells');
 }
 
-/** Sits down on a rock, where the tide moves nobody. */
+/** Sits down on a rock, where the tide moves nobody. It may sweep one away on
+ * the way there: then it is walked again. */
 async function settle(page, rock) {
   const [x, y] = await page.evaluate((i) => window.limpetDemo.rocks[i], rock);
-  await walk(page, { x, y });
-  await until('it clings', page, () => window.limpetDemo.me.clinging && window.limpetDemo.inputs.kept === 0);
+  const clings = () => window.limpetDemo.me.clinging && window.limpetDemo.inputs.kept === 0;
+  for (let tries = 4; ; tries--) {
+    await walk(page, { x, y }).catch((err) => { if (tries === 0) throw err; });
+    try {
+      return await until('it clings', page, clings, undefined, PATIENCE / 2);
+    } catch (err) {
+      if (tries === 0) throw err;
+    }
+  }
 }
 
 async function shot(page, name) { if (shots) await page.screenshot({ path: join(shots, `${name}.png`) }); }
