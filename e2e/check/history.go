@@ -22,7 +22,7 @@ type Kind uint8
 
 // The kinds of events, and the fields that they use.
 const (
-	Sent     Kind = iota // N: the client handed an input to its library
+	Sent     Kind = iota // N: about to be handed to the client library, which may be told of it at once
 	Acked                // Applied, Durable, Count
 	Message              // Epoch, Seq, Payload; About, Place, State, ToAll where known
 	Joined               // Epoch, Seq, Count, Applied, Durable
