@@ -1,14 +1,15 @@
 # Everything here needs Go; tests need Node, Redis and Chromium as well, which
 # `make setup` installs on Debian.
 
-SUITES = unit race fuzz js browser e2e
+SUITES = unit race fuzz js browser e2e hostile
 
-.PHONY: help build test soak fuzz fmt setup $(addprefix test-,$(SUITES))
+.PHONY: help build test soak fuzz hostile fmt setup $(addprefix test-,$(SUITES))
 
 help:
 	@echo "make build   the three programs, into bin/"
 	@echo "make test    all tests: $(SUITES); one alone: make test-unit"
 	@echo "make soak    the long form: an hour or more"
+	@echo "make hostile the attackers of test-hostile, each for LIMPET_HOSTILE (default 30s)"
 	@echo "make fuzz    every fuzz target for FUZZTIME (default 60s)"
 	@echo "make fmt     format the code"
 	@echo "make setup   install what the tests need"
@@ -27,6 +28,9 @@ soak: setup
 
 fuzz:
 	FUZZTIME=$${FUZZTIME:-60s} test/fuzz
+
+hostile: setup
+	LIMPET_HOSTILE=$${LIMPET_HOSTILE:-30s} HOSTILE_TIMEOUT=40m test/hostile
 
 fmt:
 	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks, on Debian and its kin:
-# a Redis server, Chromium, a C compiler for the race detector, and the npm
-# packages of the browser tests. Elsewhere it says what is missing.
+# a Redis server, Chromium, a C compiler for the race detector, two Python
+# WebSocket clients, and the npm packages of the browser tests. Elsewhere it says what is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,6 +21,11 @@ need() { # PROGRAM PACKAGE
 need redis-server redis-server
 need chromium chromium
 need gcc gcc
+need_module() { # MODULE PACKAGE
+  /usr/bin/python3 -c "import $1" 2>/dev/null || missing+=("$2")
+}
+need_module websockets python3-websockets
+need_module aiohttp python3-aiohttp
 
 if ((${#missing[@]} > 0)); then
   command -v apt-get >/dev/null || die "missing: ${missing[*]}; install them with this system's package manager"

@@ -40,10 +40,11 @@ type conn struct {
 	bytes    bucket
 	controls bucket
 	lists    bucket
-	seats    bucket // joins and resumes
-	forged   int    // resume tokens that were none
-	complain bucket // errors that a client can bring about at will
-	limited  time.Time
+	seats    bucket    // joins and resumes
+	forged   int       // resume tokens that were none
+	complain bucket    // errors that a client can bring about at will
+	limited  time.Time // since when it sends too much
+	owed     time.Time // when it last had to wait
 	greeted  bool
 
 	mu       sync.Mutex

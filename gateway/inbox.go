@@ -158,11 +158,18 @@ func (c *conn) admit(op ws.Opcode, n int) error {
 		wait = max(wait, c.frames.take(now, 1))
 	}
 	if wait == 0 {
-		c.limited = time.Time{}
+		if now.Sub(c.owed) > floodOver {
+			c.limited = time.Time{}
+		}
 		return nil
 	}
+	c.owed = now
 	return c.slowDown(now, wait)
 }
+
+// floodOver is how long a connection must have stayed within its rates to be
+// as good as any other: a late timer may leave a flood without debt for a frame.
+const floodOver = time.Second
 
 func (c *conn) slowDown(now time.Time, wait time.Duration) error {
 	if c.limited.IsZero() {

@@ -36,6 +36,7 @@ type Config struct {
 	Roomd    string
 	Hosts    int
 	Gateways int
+	Edge     []string  // more flags of the gateways
 	Log      io.Writer // what the cluster does, a line each; nil: nothing
 }
 
@@ -120,7 +121,7 @@ func (c *Cluster) host(i int) *Process {
 func (c *Cluster) gateway(i int) *Process {
 	name, addr := fmt.Sprintf("gateway-%d", i+1), c.addr(100+i)
 	args := append(c.common(name, addr), "--listen", fmt.Sprintf("%s:%d", addr, portPublic))
-	return c.process(name, 100+i, c.cfg.Gatewayd, args...)
+	return c.process(name, 100+i, c.cfg.Gatewayd, append(args, c.cfg.Edge...)...)
 }
 
 func (c *Cluster) process(name string, last int, bin string, args ...string) *Process {

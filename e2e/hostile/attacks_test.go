@@ -1,0 +1,409 @@
+package hostile
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/limpet-games/limpet/e2e/ledger"
+	"github.com/limpet-games/limpet/wire"
+)
+
+var attacks = []struct {
+	name string
+	run  func(t *testing.T, x *target)
+}{
+	{"ping flood", flooded(frame(0x89, nil), wire.CloseFlood)},
+	{"empty fragments", floodedAfter(frame(0x02, nil), frame(0x00, nil), wire.CloseFlood)},
+	{"unknown frames", flooded(frame(0x82, []byte{0x7f}), 0)},
+	{"slow headers", slowHeaders},
+	{"one byte a second", oneByteASecond},
+	{"giant headers", giantHeaders},
+	{"broken frames", brokenFrames},
+	{"resets", resets},
+	{"guessed resume tokens", guessedTokens},
+	{"one token, two clients", replayedToken},
+	{"room enumeration", enumeration},
+	{"others' handles", othersHandles},
+	{"origins", origins},
+	{"connection flood", connectionFlood},
+	{"clients that don't read", nonReaders},
+}
+
+// each runs n attackers at once.
+func each(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+func flooded(b []byte, want wire.Code) func(*testing.T, *target) { return floodedAfter(nil, b, want) }
+
+func floodedAfter(first, b []byte, want wire.Code) func(*testing.T, *target) {
+	return func(t *testing.T, x *target) {
+		each(4, func(int) {
+			a := x.in(t)
+			began := time.Now()
+			a.nc.Write(first)
+			go a.flood(b)
+			if want != 0 {
+				a.mustCut(t, began, want)
+				return
+			}
+			// Whole messages are read slowly first: it is cut later, and harms nobody until then.
+			a.nc.SetReadDeadline(time.Now().Add(time.Second))
+			io.Copy(io.Discard, a.r)
+			a.nc.Close()
+		})
+	}
+}
+
+func slowHeaders(t *testing.T, x *target) {
+	began := time.Now()
+	var all []*attacker
+	for range 400 {
+		a := x.dial(t)
+		io.WriteString(a.nc, "GET / HTTP/1.1\r\nHost: game\r\nX-Wait: ")
+		all = append(all, a)
+	}
+	for _, a := range all {
+		a.nc.SetReadDeadline(time.Now().Add(patience))
+		io.Copy(io.Discard, a.r)
+		if took := time.Since(began); took > cutWithin {
+			t.Fatalf("half a request held for %v", took)
+		}
+		a.nc.Close()
+	}
+}
+
+func oneByteASecond(t *testing.T, x *target) {
+	hello := frame(0x82, wire.Hello{}.Append(nil))
+	each(20, func(i int) {
+		a := x.dial(t)
+		began := time.Now()
+		text := []byte(upgrade)
+		if i%2 == 0 {
+			if status, err := a.handshake(""); status != http.StatusSwitchingProtocols {
+				t.Errorf("handshake: %d, %v", status, err)
+				return
+			}
+			began, text = time.Now(), hello
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, b := range text[:6] {
+				if _, err := a.nc.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		if i%2 == 0 {
+			a.mustCut(t, began, wire.CloseHelloLate)
+		} else {
+			a.nc.SetReadDeadline(time.Now().Add(patience))
+			io.Copy(io.Discard, a.r)
+			if took := time.Since(began); took > cutWithin {
+				t.Errorf("half a request held for %v", took)
+			}
+		}
+		a.nc.Close()
+		<-done
+	})
+}
+
+func giantHeaders(t *testing.T, x *target) {
+	each(20, func(int) {
+		a := x.dial(t)
+		go io.WriteString(a.nc, strings.TrimSuffix(upgrade, "\r\n")+"\r\nX-Long: "+strings.Repeat("x", 256<<10))
+		a.nc.SetReadDeadline(time.Now().Add(patience))
+		resp, err := http.ReadResponse(a.r, nil)
+		if err == nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("a quarter megabyte of headers: %s", resp.Status)
+		}
+		a.nc.Close()
+	})
+}
+
+func brokenFrames(t *testing.T, x *target) {
+	for _, b := range [][]byte{
+		{0x82, 1, 0x07}, {0xc2, 0x80, 0, 0, 0, 0}, {0x83, 0x80, 0, 0, 0, 0}, {0x09, 0x80, 0, 0, 0, 0},
+		{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, {0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0},
+		frame(0x81, []byte("text")), frame(0x80, nil), frame(0x82, nil), frame(0x82, []byte{0x02}), frame(0x88, []byte{1}),
+		frame(0x82, []byte{0x04, 0, 0}), frame(0x82, wire.Hello{}.Append(nil)),
+	} {
+		each(10, func(int) {
+			a := x.in(t)
+			began := time.Now()
+			a.nc.Write(b)
+			a.mustCut(t, began, 0)
+		})
+	}
+}
+
+func resets(t *testing.T, x *target) {
+	each(16, func(int) {
+		for i := range 40 {
+			a := x.dial(t)
+			a.nc.SetLinger(0)
+			switch i % 4 {
+			case 1:
+				io.WriteString(a.nc, upgrade)
+			case 2:
+				a.handshake("")
+			case 3:
+				a.handshake("")
+				a.send(wire.Hello{}.Append(nil))
+				a.send(wire.Join{Ref: 1, Mode: wire.ModeJoinOrCreate, Kind: "ledger", Name: "resets"}.Append(nil))
+			}
+			a.nc.Close()
+		}
+	})
+}
+
+// join makes the attacker a member.
+func (a *attacker) join(t testing.TB, room string) wire.Joined {
+	t.Helper()
+	a.send(wire.Join{Ref: 1, Mode: wire.ModeJoinOrCreate, Kind: "ledger", Name: room}.Append(nil))
+	j, err := wire.DecodeJoined(a.answer(t, wire.TypeJoined))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Token = slices.Clone(j.Token)
+	return j
+}
+
+func guessedTokens(t *testing.T, x *target) {
+	token := x.in(t).join(t, "guesses").Token
+	each(8, func(int) {
+		a := x.in(t)
+		began := time.Now()
+		for range 12 {
+			raw, err := base64.RawURLEncoding.DecodeString(string(token))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			raw[rand.IntN(len(raw))] ^= 1 << rand.IntN(8)
+			guess := base64.RawURLEncoding.AppendEncode(nil, raw)
+			a.send(wire.Resume{Ref: 1, Token: guess}.Append(nil))
+		}
+		a.nc.SetReadDeadline(time.Now().Add(patience))
+		for {
+			p, code, err := a.read()
+			if wire.TypeOf(p) == wire.TypeJoined {
+				t.Error("a guessed token is good")
+			}
+			if code != 0 || err != nil {
+				if code != int(wire.CloseFlood) || time.Since(began) > cutWithin {
+					t.Errorf("cut with %d after %v, %v", code, time.Since(began), err)
+				}
+				return
+			}
+		}
+	})
+}
+
+// replayedToken: of two that come with one token, one holds the membership in
+// the end.
+func replayedToken(t *testing.T, x *target) {
+	a := x.in(t)
+	j := a.join(t, "replays")
+	var thieves [4]*attacker
+	each(len(thieves), func(i int) {
+		thieves[i] = x.in(t)
+		thieves[i].send(wire.Resume{Ref: 1, Token: j.Token}.Append(nil))
+	})
+	held := 0
+	each(len(thieves), func(i int) {
+		b := thieves[i]
+		b.nc.SetReadDeadline(time.Now().Add(2 * time.Second))
+		joined, replaced := false, false
+		for {
+			p, code, err := b.read()
+			if err != nil || code != 0 {
+				break
+			}
+			joined = joined || wire.TypeOf(p) == wire.TypeJoined
+			replaced = replaced || wire.TypeOf(p) == wire.TypeLeft
+		}
+		if joined && !replaced {
+			x.mu.Lock()
+			held++
+			x.mu.Unlock()
+		}
+		b.nc.Close()
+	})
+	a.nc.Close()
+	if held != 1 {
+		t.Errorf("%d connections hold one membership", held)
+	}
+}
+
+func enumeration(t *testing.T, x *target) {
+	each(4, func(i int) {
+		a := x.in(t)
+		defer a.nc.Close()
+		const tries = 150
+		for k := range tries {
+			a.send(wire.Join{Ref: uint32(k + 1), Mode: wire.ModeJoin, Kind: "ledger", Name: fmt.Sprintf("secret-%d-%d", i, k)}.Append(nil))
+		}
+		limited := 0
+		for range tries {
+			e, err := wire.DecodeError(a.answer(t, wire.TypeError))
+			switch {
+			case err != nil:
+				t.Error(err)
+				return
+			case e.Code == wire.CodeRateLimited || e.Code == wire.CodeTooManyRooms:
+				limited++
+			case e.Code != wire.CodeNoRoom:
+				t.Errorf("answer %v", e.Code)
+			}
+		}
+		if limited < tries/3 {
+			t.Errorf("%d of %d guesses turned away", limited, tries)
+		}
+	})
+}
+
+// othersHandles sends inputs, skips and leaves under handles that belong to
+// others; aftermath finds none of them in the players' books.
+func othersHandles(t *testing.T, x *target) {
+	each(4, func(int) {
+		a := x.in(t)
+		defer a.nc.Close()
+		own := a.join(t, "spoofs").Handle
+		go io.Copy(io.Discard, a.nc)
+		for h := wire.Handle(0); h < 60; h++ {
+			if h == own {
+				continue
+			}
+			in, _ := json.Marshal(ledger.Input{Client: "spoof", N: 1})
+			for n := wire.Input(1); n <= 3; n++ {
+				a.send(wire.InputFrame{Handle: h, N: n, Payload: in}.Append(nil))
+			}
+			a.send(wire.Skip{Handle: h, From: 1, To: 1 << 20}.Append(nil))
+			a.send(wire.Leave{Handle: h, N: 1}.Append(nil))
+		}
+	})
+}
+
+func origins(t *testing.T, x *target) {
+	for _, o := range []string{
+		"Origin: null", "Origin: https://evil.example", "Origin: http://game:8081", "Origin: http://game\r\nOrigin: http://evil.example",
+		"Origin: http://game@evil.example", "Origin: ", "Origin: http://game.evil.example", "Origin: file://",
+	} {
+		a := x.dial(t)
+		io.WriteString(a.nc, upgrade+o+"\r\n\r\n")
+		a.nc.SetReadDeadline(time.Now().Add(patience))
+		resp, err := http.ReadResponse(a.r, nil)
+		if err != nil || resp.StatusCode != http.StatusForbidden {
+			t.Errorf("%q: %v, %v", o, resp, err)
+		}
+		a.nc.Close()
+	}
+}
+
+// connectionFlood comes from one address, then from one IPv6 subnet.
+func connectionFlood(t *testing.T, x *target) {
+	for _, from := range []func(i int) string{
+		func(int) string { return "198.51.100.7" },
+		func(i int) string { return fmt.Sprintf("2001:db8:7::%x", i+1) },
+	} {
+		var mu sync.Mutex
+		var taken []*attacker
+		statuses := map[int]int{}
+		each(8, func(w int) {
+			for i := range 40 {
+				a := x.dial(t)
+				status, err := a.handshake(from(w*40 + i))
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				statuses[status]++
+				if status == http.StatusSwitchingProtocols {
+					taken = append(taken, a)
+				} else {
+					a.nc.Close()
+				}
+				mu.Unlock()
+			}
+		})
+		if len(taken) > 64 || statuses[429]+statuses[503] < 200 {
+			t.Errorf("of 320 connections: %v", statuses)
+		}
+		other := x.dial(t)
+		if status, err := other.handshake("203.0.113." + fmt.Sprint(1+rand.IntN(250))); status != http.StatusSwitchingProtocols {
+			t.Errorf("another address meanwhile: %d, %v", status, err)
+		}
+		for _, a := range append(taken, other) {
+			a.nc.Close()
+		}
+	}
+}
+
+// nonReaders sit in a room where much is said and read none of it.
+func nonReaders(t *testing.T, x *target) {
+	const n, talkers = 40, 6
+	var deaf []*attacker
+	for range n {
+		a := x.dial(t)
+		a.nc.SetReadBuffer(4 << 10)
+		if status, err := a.handshake(""); status != http.StatusSwitchingProtocols {
+			t.Fatalf("handshake: %d, %v", status, err)
+		}
+		a.send(wire.Hello{Instance: wire.Instance{byte(rand.Int()), byte(rand.Int())}}.Append(nil))
+		a.send(wire.Join{Ref: 1, Mode: wire.ModeJoinOrCreate, Kind: "ledger", Name: "loud"}.Append(nil))
+		deaf = append(deaf, a)
+	}
+	before := x.slow()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range talkers {
+		a := x.in(t)
+		h := a.join(t, "loud").Handle
+		go io.Copy(io.Discard, a.nc)
+		wg.Go(func() {
+			defer a.nc.Close()
+			for k := uint64(1); ; k++ {
+				p, _ := json.Marshal(ledger.Input{Client: fmt.Sprintf("%d%s", i, strings.Repeat("x", 6<<10)), N: k})
+				a.send(wire.InputFrame{Handle: h, N: wire.Input(k), Payload: p}.Append(nil))
+				select {
+				case <-stop:
+					return
+				case <-time.After(120 * time.Millisecond):
+				}
+			}
+		})
+	}
+	until(t, "those who don't read cut", func() bool { return x.slow()-before >= n })
+	close(stop)
+	wg.Wait()
+	for _, a := range deaf {
+		a.nc.Close()
+	}
+}
+
+// slow is how many connections the gateway has cut because they did not read.
+func (x *target) slow() float64 {
+	for line := range strings.Lines(x.get("/metrics")) {
+		var v float64
+		if _, err := fmt.Sscanf(line, `limpet_gateway_closes_total{code="slow"} %f`, &v); err == nil {
+			return v
+		}
+	}
+	return 0
+}
