@@ -25,6 +25,7 @@ type fake struct {
 	welcome  wire.Welcome
 	greet    bool // read the hello and answer it
 	wg       sync.WaitGroup
+	done     chan struct{} // closed by close
 
 	mu    sync.Mutex
 	conns []*fakeConn
@@ -44,6 +45,7 @@ func newFake(t *testing.T) *fake {
 func newFakeOn(t *testing.T, ln net.Listener) *fake {
 	f := &fake{
 		t: t, url: "ws://" + ln.Addr().String(), accepted: make(chan *fakeConn, 64), greet: true,
+		done:    make(chan struct{}),
 		welcome: wire.Welcome{Heartbeat: 10_000, InputLimit: 16_371, Gateway: "fake"},
 	}
 	f.server = &http.Server{Handler: http.HandlerFunc(f.serve)}
@@ -54,9 +56,14 @@ func newFakeOn(t *testing.T, ln net.Listener) *fake {
 
 func (f *fake) close() {
 	f.mu.Lock()
+	if f.shut {
+		f.mu.Unlock()
+		return
+	}
 	f.shut = true
 	conns := f.conns
 	f.mu.Unlock()
+	close(f.done)
 	f.server.Close()
 	for _, c := range conns {
 		c.ws.Close()
@@ -133,7 +140,10 @@ func (c *fakeConn) listen() {
 			return
 		}
 		if wire.TypeOf(msg) != wire.TypePing {
-			c.in <- msg
+			select {
+			case c.in <- msg:
+			case <-c.f.done:
+			}
 			continue
 		}
 		echo, _ := wire.DecodePing(msg)

@@ -38,6 +38,7 @@ func (c *Client) write(n *conn) {
 				err = flushed
 			}
 			if err != nil {
+				println("DBG", err.Error())
 				n.end(&ending{err: err})
 				return
 			}

@@ -131,14 +131,17 @@ func (c *Coroner) bury(id NodeID) {
 }
 
 func (c *Coroner) inquire(ctx context.Context, n *Node) bool {
-	gone := c.refused(ctx, n.ID, n.Link) && c.seconded(ctx, n)
-	if gone {
+	refused := c.refused(ctx, n.ID, n.Link)
+	if refused && c.seconded(ctx, n) {
 		c.inquests.WithLabelValues("gone").Inc()
 		c.bury(n.ID)
-	} else {
-		c.inquests.WithLabelValues("unproven").Inc()
+		return true
 	}
-	return gone
+	c.inquests.WithLabelValues("unproven").Inc()
+	if refused {
+		c.cfg.Members.Doubt(n.ID)
+	}
+	return false
 }
 
 // refused reports whether this process can tell that id is not at addr. It

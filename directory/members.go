@@ -38,13 +38,15 @@ type Members struct {
 	mailbox *mailbox
 	soon    chan struct{} // capacity 1: the load changed
 	now     chan struct{} // capacity 1: draining or the start time changed
+	doubt   chan struct{} // capacity 1: there is a new doubt
 
 	mu      sync.Mutex
 	nodes   map[NodeID]*Node      // guarded by mu, as all below
 	local   Node                  // this node as it should be announced
 	buried  recent[NodeID, *Node] // nil: never seen
 	gone    recent[NodeID, *Node] // left the view and not buried
-	kinds   map[string]bool       // copied on write: views share it
+	doubted recent[NodeID, time.Time]
+	kinds   map[string]bool // copied on write: views share it
 	changed chan struct{}
 	dirty   bool      // nodes is newer than the view
 	met     time.Time // when this process first saw another
@@ -58,11 +60,12 @@ func NewMembers(cfg MembersConfig) (*Members, error) {
 	}
 	m := &Members{
 		cfg: cfg, self: MakeNodeID(cfg.Name, cfg.Boot),
-		ready: make(chan struct{}), soon: make(chan struct{}, 1), now: make(chan struct{}, 1),
+		ready: make(chan struct{}), soon: make(chan struct{}, 1), now: make(chan struct{}, 1), doubt: make(chan struct{}, 1),
 		mailbox: newMailbox(),
 		nodes:   map[NodeID]*Node{},
 		buried:  newRecent[NodeID, *Node](maxBuried),
 		gone:    newRecent[NodeID, *Node](maxGone),
+		doubted: newRecent[NodeID, time.Time](maxGone),
 		changed: make(chan struct{}),
 	}
 	m.local = Node{

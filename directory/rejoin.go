@@ -17,25 +17,58 @@ const joinAtOnce = 8
 
 // rejoin joins the cluster and keeps joining: memberlist forgets nodes that it
 // believes dead, so that a split of more than some 20 s would never heal. While
-// this process sees nobody it asks more of them, ten times as often.
+// this process sees nobody, or doubts whom it sees, it asks more of them, ten
+// times as often.
 func (m *Members) rejoin(ctx context.Context, g *memberlist.Memberlist) {
 	for {
-		alone := len(m.View().Nodes) == 1
+		doubted := m.doubtedAddrs()
 		wait, at := m.cfg.Rejoin, 1
-		if alone {
+		if len(doubted) > 0 || len(m.View().Nodes) == 1 {
 			wait, at = wait/10, joinAtOnce
 		}
 		var joins sync.WaitGroup
-		addrs := m.missing(ctx)
+		addrs := append(doubted, m.missing(ctx)...)
 		for _, addr := range addrs[:min(at, len(addrs))] {
 			joins.Go(func() { m.join(g, addr) })
 		}
 		joins.Wait()
 		m.buryOutdone()
-		if !sleep(ctx, wait*3/4+rand.N(wait/2)) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-m.doubt:
+		case <-time.After(wait*3/4 + rand.N(wait/2)):
 		}
 	}
+}
+
+// doubtFor is how long a doubt hurries the rejoin loop.
+const doubtFor = 15 * time.Second
+
+// Doubt tells that a node could not be reached although gossip has it alive,
+// and nobody could confirm that it is gone. Its successor may be there, known
+// to nobody: all hosts were restarted at once, say. So its address is asked.
+func (m *Members) Doubt(id NodeID) {
+	m.mu.Lock()
+	m.doubted.put(id, time.Now())
+	m.mu.Unlock()
+	select {
+	case m.doubt <- struct{}{}:
+	default:
+	}
+}
+
+// doubtedAddrs are the addresses of nodes in the view that are in doubt.
+func (m *Members) doubtedAddrs() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []string
+	for id, since := range m.doubted.m {
+		if n := m.nodes[id]; n != nil && time.Since(since) < doubtFor {
+			all = append(all, n.Gossip)
+		}
+	}
+	return all
 }
 
 func (m *Members) join(g *memberlist.Memberlist, addr string) {

@@ -48,11 +48,16 @@ func program(t *testing.T, pkg string) string {
 
 var building sync.Mutex
 
-// startCluster starts a cluster that ends with the test.
+// startCluster starts a cluster that ends with the test. Its logs stay where
+// LIMPET_E2E_LOGS names a directory for them.
 func startCluster(t *testing.T, hosts, gateways int) *cluster.Cluster {
 	t.Helper()
+	dir := os.Getenv("LIMPET_E2E_LOGS")
+	if dir == "" {
+		dir = t.TempDir()
+	}
 	c, err := cluster.Start(t.Context(), cluster.Config{
-		Dir: t.TempDir(), Gatewayd: program(t, "cmd/gatewayd"), Roomd: program(t, "e2e/roomd"),
+		Dir: dir, Gatewayd: program(t, "cmd/gatewayd"), Roomd: program(t, "e2e/roomd"),
 		Hosts: hosts, Gateways: gateways, Log: t.Output(),
 	})
 	if err != nil {

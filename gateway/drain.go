@@ -23,7 +23,7 @@ func (g *Gateway) Drain(ctx context.Context, spread time.Duration) error {
 		c.sendNow(away)
 	}
 	away.release()
-	g.log.Info().Int("connections", len(all)).Dur("spread", spread).Msg("gateway drains")
+	g.log.Info().Int("connections", len(all)).Dur("spread_ms", spread).Msg("gateway drains")
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	began := time.Now()
 	for i, c := range all {

@@ -214,7 +214,7 @@ func (f *finder) sendElsewhere(cause error) {
 		return
 	}
 	f.g.log.Warn().Err(cause).Str("room", string(f.r.room)).Str("host", string(f.cut)).
-		Dur("for", time.Since(f.began)).Msg("room can't be reached: its members are sent elsewhere")
+		Dur("for_ms", time.Since(f.began)).Msg("room can't be reached: its members are sent elsewhere")
 	for _, s := range f.r.seats {
 		if s.holder != nil {
 			s.holder.conn.shut(wire.CloseCutOff, "this gateway can't reach the room's host")

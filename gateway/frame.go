@@ -130,6 +130,7 @@ func (f *frame) release() {
 	for i, size := range frameSizes {
 		if cap(f.b) == size {
 			framePools[i].Put(f)
+			return // it is somebody else's now
 		}
 	}
 }

@@ -87,9 +87,13 @@ func (g *Gateway) onBatch(from *link.Link) {
 	g.mu.RLock()
 	h := g.hosts[from]
 	g.mu.RUnlock()
-	if h == nil || len(h.dirty) == 0 {
-		return
+	if h != nil {
+		h.flush()
 	}
+}
+
+// flush ends the batch. Only the link's reader may.
+func (h *host) flush() {
 	for i, c := range h.dirty {
 		c.out.flush()
 		h.dirty[i] = nil

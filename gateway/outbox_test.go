@@ -34,8 +34,8 @@ func (o *outbox) numbers() (out []string) {
 		}
 		msg := f.b[2:]
 		m, err := wire.DecodeMessage(msg)
-		if err != nil {
-			out = append(out, fmt.Sprintf("%#x", msg[0]))
+		if err != nil || wire.TypeOf(msg) == wire.TypeAck {
+			out = append(out, "ack")
 			continue
 		}
 		out = append(out, fmt.Sprintf("%d:%d", m.Handle, binary.BigEndian.Uint32(m.Payload)))
@@ -65,6 +65,7 @@ func TestLatestTakesTheOlderOnesPlace(t *testing.T) {
 	if got := fmt.Sprint(o.numbers()); got != "[1:4 2:1 1:100 1:9]" {
 		t.Errorf("queue %s", got)
 	}
+	o.trim()
 	o.off = 5 // half of the first is out
 	o.add(t, numbered(1, wire.TypeLatest, 7, 8))
 	if got := fmt.Sprint(o.numbers()); got != "[1:4 2:1 1:100 1:9 1:7]" {
@@ -79,7 +80,7 @@ func TestAckNeverPassesWhatItCounts(t *testing.T) {
 	o.add(t, ack(0))
 	o.add(t, numbered(1, wire.TypeMessage, 1, 8))
 	o.add(t, ack(1))
-	if got := fmt.Sprint(o.numbers()); got != "[1:1 0x86]" {
+	if got := fmt.Sprint(o.numbers()); got != "[1:1 ack]" {
 		t.Errorf("queue %s", got)
 	}
 }
@@ -212,13 +213,10 @@ func TestStalledSocketIsCut(t *testing.T) {
 	p := n.connect()
 	_, a := p.join(h, 10)
 	p.ws.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10)
-	for seq := wire.Seq(1); n.Connections() == 1; seq++ {
+	until(t, "the stalled socket is cut", func() bool {
 		a.output(10, peer.ToAll, nil, wire.Message{Type: wire.TypeEphemeral, Payload: make([]byte, 32<<10)})
-		if seq > 20_000 {
-			t.Fatal("a stalled socket was not cut")
-		}
-		time.Sleep(time.Millisecond)
-	}
+		return n.Connections() == 0
+	})
 }
 
 // A socket that is full for a while loses nothing and reorders nothing.

@@ -87,7 +87,7 @@ func (w *Writer) report(now time.Time) {
 	w.down = down
 	w.m.state(!down)
 	if down {
-		w.cfg.Log.Warn().Dur("without_answer", now.Sub(since)).Int("queued", queued).Msg("checkpoint store does not answer")
+		w.cfg.Log.Warn().Dur("without_answer_ms", now.Sub(since)).Int("queued", queued).Msg("checkpoint store does not answer")
 	} else {
 		w.cfg.Log.Info().Int("queued", queued).Msg("checkpoint store answers again")
 	}

@@ -150,7 +150,7 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 	if !h.enter(r) {
 		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 100, Text: "host lost its lease meanwhile"}
 	}
-	r.log.Info().Bool("created", g.Created).Int("bytes", len(g.Data)).Dur("took", time.Since(began)).Msg("room started")
+	r.log.Info().Bool("created", g.Created).Int("bytes", len(g.Data)).Dur("took_ms", time.Since(began)).Msg("room started")
 	return r.location(), nil
 }
 

@@ -105,15 +105,25 @@ func (r *room) refuseRest() {
 	}
 }
 
-// leave tells the gateways, and takes the copy out of the table in one step
-// with the start of what follows it.
+// leave tells the gateways, then takes the copy out: what follows it never
+// speaks before they have heard.
 func (r *room) leave(code wire.Code, text string, next *flight) {
+	r.sayGone(code, text)
+	r.drop(next)
+}
+
+func (r *room) sayGone(code wire.Code, text string) {
 	for p := range r.ports {
 		if !p.down {
 			g := peer.Gone{Handle: p.handle, Epoch: r.claim.Epoch, Code: code, Text: text}
 			r.send(p, peer.KindGone, g.Append(nil))
 		}
 	}
+}
+
+// drop takes the copy out of the table, in one step with the start of what
+// follows it.
+func (r *room) drop(next *flight) {
 	r.status.clear(r.host)
 	h := r.host
 	h.mu.Lock()
@@ -188,6 +198,7 @@ func (r *room) lastSave(c snapshot.Claim) error {
 func (r *room) succeed(g grant) {
 	r.stop()
 	r.out.reset()
+	r.sayGone(wire.CodeNone, "the room goes on at a new epoch")
 	body, _, err := r.actor.Encode()
 	var n *room
 	if err == nil {
@@ -196,7 +207,7 @@ func (r *room) succeed(g grant) {
 	if err == nil {
 		n.save.again, n.save.due = true, time.Time{}
 		if r.host.enter(n) {
-			r.leave(wire.CodeNone, "the room goes on at a new epoch", nil)
+			r.drop(nil)
 			return
 		}
 		err = r.lastSave(g.Claim) // the lease was replaced meanwhile: by way of the store, then
@@ -204,7 +215,7 @@ func (r *room) succeed(g grant) {
 	if err != nil {
 		r.log.Error().Err(err).Msg("room not handed over to its new claim")
 	}
-	r.leave(wire.CodeNone, "the room restarts", r.restart())
+	r.drop(r.restart())
 }
 
 // restart is the activation that follows a copy without waiting to be asked.

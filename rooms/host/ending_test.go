@@ -25,7 +25,7 @@ func TestPanicRestartsOnlyItsRoom(t *testing.T) {
 		p.waitAck(t, 2, 2)
 		p.input(3, "panic")
 		l.wait(t, "gone", isGone(7, wire.CodeNone))
-		until(t, "room is back", func() bool { return h.find("tally/one") != nil })
+		h.back(t, "tally/one", first.at.Epoch)
 		l.forget()
 		a := p.attach(t, peer.WhyReattach, first.at)
 		if a.kind != peer.KindAttached || a.at.Applied != 2 || a.at.Epoch <= first.at.Epoch {
@@ -48,18 +48,29 @@ func TestPanicRestartsOnlyItsRoom(t *testing.T) {
 	})
 }
 
+// back waits for a copy of the room after an epoch.
+func (n *node) back(t *testing.T, room wire.RoomID, after wire.Epoch) {
+	t.Helper()
+	until(t, "room is back", func() bool {
+		r := n.find(room)
+		return r != nil && r.claim.Epoch > after
+	})
+}
+
 func TestRoomThatKeepsFailingIsQuarantined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, newMemStore(), "a#1", tallyKind())
 		l, p, first := joined(t, h, "tally/one")
+		epoch := first.at.Epoch
 		for n := wire.Input(1); n <= failuresMost; n++ {
 			p.input(n, "panic")
 			l.wait(t, "gone", isGone(7, wire.CodeNone))
 			if n == failuresMost {
 				break
 			}
-			until(t, "room is back", func() bool { return h.find("tally/one") != nil })
+			h.back(t, "tally/one", epoch)
 			a := p.attach(t, peer.WhyReattach, first.at)
+			epoch = a.at.Epoch
 			p.input(1, "panic") // skipped as poisoned
 			for k := a.at.Applied + 1; k <= n; k++ {
 				p.input(k, "panic")

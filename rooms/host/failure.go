@@ -101,7 +101,7 @@ func (r *room) fail(f *failure) {
 		h.faults.add(r.id, p)
 	}
 	wait := h.faults.quarantined(r.id, now)
-	ev := r.log.Error().Err(f).Dur("quarantine", wait)
+	ev := r.log.Error().Err(f).Dur("quarantine_ms", wait)
 	if p := (*actor.Panic)(nil); errors.As(f.err, &p) {
 		ev.Bytes("stack", p.Stack)
 	}

@@ -192,7 +192,7 @@ func (l *lease) lost() {
 // through says nothing about the store, so a gap starts the count anew.
 func (l *lease) failed(err error) {
 	now := l.now()
-	if l.beat > 0 && now-l.beat > l.host.cfg.LeaseTTL/4+4*leaseCall {
+	if now-l.beat > l.host.cfg.LeaseTTL/4+4*leaseCall {
 		l.failures = 0
 	}
 	if l.failures++; l.failures == 1 {

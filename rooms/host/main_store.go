@@ -30,7 +30,7 @@ func (s *storeFlags) register(f *daemon.Flags) {
 		return err
 	})
 	f.String(&s.dir, "data", "", "DIR", "keep rooms in this directory on a local disk, which hosts on one machine may share")
-	f.Int(&s.maxBytes, "checkpoint-bytes", snapshot.DefaultMaxBytes, 4<<10, 512<<20, "the largest checkpoint of a room, in bytes; a larger one is refused and reported")
+	f.Int(&s.maxBytes, "checkpoint-bytes", snapshot.DefaultMaxBytes, 4<<10, 8<<20, "the largest checkpoint of a room, in bytes; a larger one is refused and reported")
 	f.Bool(&s.allowEviction, "insecure-allow-eviction", "take a Redis that may evict keys, and so lose rooms without a word")
 }
 

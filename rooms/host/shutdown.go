@@ -24,7 +24,7 @@ func (h *Host) shutdown(stopRooms context.CancelCauseFunc, stopLease context.Can
 	if !saved || !waitFor(&h.running, time.Second) {
 		return fmt.Errorf("shut down: rooms still run after %s: %v", time.Since(began).Round(time.Millisecond), h.stuckRooms())
 	}
-	h.log.Info().Int("rooms", n).Dur("took", time.Since(began)).Msg("all rooms stopped")
+	h.log.Info().Int("rooms", n).Dur("took_ms", time.Since(began)).Msg("all rooms stopped")
 	return nil
 }
 

@@ -1,80 +1,13 @@
 package actor
 
 import (
-	"encoding"
 	"fmt"
-	"reflect"
 	"runtime/debug"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
 
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/wire"
 )
-
-// game is the room's handler and what else it can do.
-type game struct {
-	handler rooms.Handler
-	starter rooms.Starter
-	ticker  rooms.Ticker
-	syncer  rooms.Syncer
-	dropper rooms.Dropper
-	timed   rooms.Timed
-	stopper rooms.Stopper
-	state   any // pointer to the handler's state, nil where it has none
-}
-
-func (g *game) make(kind rooms.Kind) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &Panic{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	h := kind.New()
-	g.handler = h
-	g.starter, _ = h.(rooms.Starter)
-	g.ticker, _ = h.(rooms.Ticker)
-	g.syncer, _ = h.(rooms.Syncer)
-	g.dropper, _ = h.(rooms.Dropper)
-	g.timed, _ = h.(rooms.Timed)
-	g.stopper, _ = h.(rooms.Stopper)
-	if h == nil {
-		return fmt.Errorf("kind %s: New returned no handler", kind.Name)
-	}
-	if s, ok := h.(rooms.Stateful); ok {
-		g.state = s.State()
-		if err := checkState(g.state); err != nil {
-			return fmt.Errorf("kind %s: %w", kind.Name, err)
-		}
-	}
-	return nil
-}
-
-// checkState finds states that would be saved as nothing.
-func checkState(state any) error {
-	v := reflect.ValueOf(state)
-	if v.Kind() != reflect.Pointer || v.IsNil() {
-		return fmt.Errorf("handler's State returned %T, want a pointer that is not nil", state)
-	}
-	switch state.(type) {
-	case encoding.BinaryMarshaler, cbor.Marshaler:
-		return nil
-	}
-	t := v.Type().Elem()
-	if t.Kind() != reflect.Struct || t.NumField() == 0 {
-		return nil
-	}
-	for i := range t.NumField() {
-		if f := t.Field(i); f.IsExported() || f.Anonymous {
-			return nil
-		}
-	}
-	return fmt.Errorf("handler's State returned %T, which has no exported fields: nothing of it would be saved", state)
-}
-
-// Handler is the room's handler, for tests of it.
-func (r *Room) Handler() rooms.Handler { return r.handler }
 
 // Poison names an input on which the handler panicked. N 0 is the join.
 type Poison struct {
