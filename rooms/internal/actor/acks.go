@@ -48,13 +48,16 @@ func (r *Room) Flush(now time.Time) {
 	if !r.begin(now) {
 		return
 	}
-	if r.acks.counted != r.seq && r.now.Sub(r.acks.countAt) >= countEvery {
+	if !r.durable && len(r.barriers) > 0 && r.runs() {
+		r.runBarriers(len(r.barriers))
+	}
+	if r.acks.counted != r.seq && r.wall.Sub(r.acks.countAt) >= countEvery {
 		r.countAll()
 	}
-	if len(r.acks.dirty) == 0 || r.now.Sub(r.acks.sentAt) < ackEvery {
+	if len(r.acks.dirty) == 0 || r.wall.Sub(r.acks.sentAt) < ackEvery {
 		return
 	}
-	r.acks.sentAt = r.now
+	r.acks.sentAt = r.wall
 	r.sendAcks()
 }
 
@@ -64,7 +67,7 @@ func (r *Room) countAll() {
 			r.ack(m)
 		}
 	}
-	r.acks.counted, r.acks.countAt = r.seq, r.now
+	r.acks.counted, r.acks.countAt = r.seq, r.wall
 }
 
 func (r *Room) sendAcks() {
