@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ type fake struct {
 	accepted chan *fakeConn
 	welcome  wire.Welcome
 	greet    bool // read the hello and answer it
+	queue    int  // frames that a connection reads ahead of the test
 	wg       sync.WaitGroup
 	done     chan struct{} // closed by close
 
@@ -44,7 +46,7 @@ func newFake(t *testing.T) *fake {
 
 func newFakeOn(t *testing.T, ln net.Listener) *fake {
 	f := &fake{
-		t: t, url: "ws://" + ln.Addr().String(), accepted: make(chan *fakeConn, 64), greet: true,
+		t: t, url: "ws://" + ln.Addr().String(), accepted: make(chan *fakeConn, 64), greet: true, queue: 4096,
 		done:    make(chan struct{}),
 		welcome: wire.Welcome{Heartbeat: 10_000, InputLimit: 16_371, Gateway: "fake"},
 	}
@@ -78,7 +80,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	c := &fakeConn{f: f, ws: ws, in: make(chan []byte, 4096)}
+	c := &fakeConn{f: f, ws: ws, in: make(chan []byte, f.queue)}
 	f.mu.Lock()
 	if f.shut {
 		ws.Close()
@@ -309,6 +311,13 @@ func next[E Event](t *testing.T, l *log) E {
 			t.Fatalf("no event came, want %T", want)
 		}
 	}
+}
+
+// starts says whether the next event is already there and of the type of e.
+func (l *log) starts(e Event) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events) > 0 && reflect.TypeOf(l.events[0]) == reflect.TypeOf(e)
 }
 
 // none fails if there is an event that nobody has asked for.

@@ -173,6 +173,18 @@ func (r *Room) Settle(ctx context.Context) error {
 	return nil
 }
 
+// Ready waits until one more input can be sent without giving up an older one.
+func (r *Room) Ready(ctx context.Context) error {
+	room := func() bool {
+		q := &r.in
+		return q.count() == 0 || q.count() < q.maxCount && q.bytes()+wire.MaxInput <= q.maxBytes
+	}
+	if err := r.wait(ctx, room); err != nil {
+		return fmt.Errorf("wait for %s: %w", r.ID(), err)
+	}
+	return nil
+}
+
 // wait returns nil once done, which is called under mu, is true, and an error
 // when the membership ends before or ctx does.
 func (r *Room) wait(ctx context.Context, done func() bool) error {

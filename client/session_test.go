@@ -199,6 +199,28 @@ func TestSettleWaitsForDurable(t *testing.T) {
 	}
 }
 
+func TestReadyWaitsForRoomInTheBuffer(t *testing.T) {
+	m := joined(t, func(c *Config) { c.MaxInputs = 2 })
+	m.send("a", "b")
+	m.conn.wantInput(1, "a")
+	m.conn.wantInput(2, "b")
+	ready := make(chan error, 1)
+	go func() { ready <- m.r.Ready(context.Background()) }()
+	m.conn.send(wire.Ack{Handle: 7, Applied: 2})
+	next[*Ack](t, m.log)
+	select {
+	case <-ready:
+		t.Error("ready with a full buffer")
+	default:
+	}
+	m.conn.send(wire.Ack{Handle: 7, Applied: 2, Durable: 1})
+	if err := <-ready; err != nil {
+		t.Error(err)
+	}
+	m.send("c")
+	m.conn.wantInput(3, "c")
+}
+
 func TestNoticesBecomeEvents(t *testing.T) {
 	m := joined(t, nil)
 	m.conn.send(

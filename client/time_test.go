@@ -95,11 +95,20 @@ func TestSilentGatewayIsGivenUp(t *testing.T) {
 // waitFor lets up to d of fake time pass until an event is there.
 func waitFor(m *member, d time.Duration) *log {
 	m.Helper()
-	select {
-	case <-m.log.more:
-	case <-time.After(d):
+	deadline := time.After(d)
+	for {
+		m.log.mu.Lock()
+		some := len(m.log.events) > 0
+		m.log.mu.Unlock()
+		if some {
+			return m.log
+		}
+		select {
+		case <-m.log.more:
+		case <-deadline:
+			return m.log
+		}
 	}
-	return m.log
 }
 
 func TestGoAwayMovesWithinTheSpread(t *testing.T) {

@@ -30,43 +30,43 @@ func (c *Client) write(n *conn) {
 		case <-beat.C:
 			c.beat(n)
 		}
-		for more := true; more; {
-			n.net.hold()
-			var err error
-			more, err = c.fill(n)
-			if flushed := n.net.flush(); err == nil {
-				err = flushed
-			}
-			if err != nil {
-				println("DBG", err.Error())
-				n.end(&ending{err: err})
-				return
-			}
-		}
-		if bye := c.goodbye(n); bye != nil {
+		bye, err := c.flush(n)
+		if bye != nil && err == nil {
 			text := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 			n.ws.WriteControl(websocket.CloseMessage, text, time.Now().Add(goodbyeWithin))
+		}
+		if err != nil {
+			bye = &ending{err: err}
+		}
+		if bye != nil {
 			n.end(bye)
 			return
 		}
 	}
 }
 
-func (c *Client) goodbye(n *conn) *ending {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return n.goodbye
+// flush writes all that is to be written, in batches. bye tells that the
+// connection is to be closed after it.
+func (c *Client) flush(n *conn) (bye *ending, err error) {
+	for more := true; more && err == nil; {
+		n.net.hold()
+		more, bye, err = c.fill(n)
+		if flushed := n.net.flush(); err == nil {
+			err = flushed
+		}
+	}
+	return bye, err
 }
 
-// fill writes frames into the batch: requests first, then inputs. It returns
-// whether there are more than go into one batch.
-func (c *Client) fill(n *conn) (more bool, err error) {
+// fill writes frames into the batch: requests first, then inputs. more tells
+// that not all went into it; a connection that is to be closed takes no more.
+func (c *Client) fill(n *conn) (more bool, bye *ending, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, frame := range n.out {
 		n.out[i] = nil
 		if err := n.say(frame); err != nil {
-			return false, err
+			return false, nil, err
 		}
 	}
 	n.out = n.out[:0]
@@ -74,17 +74,17 @@ func (c *Client) fill(n *conn) (more bool, err error) {
 		r := n.queue[0]
 		for r.sends() {
 			if n.net.held() >= batchBytes {
-				return true, nil
+				return n.goodbye == nil, n.goodbye, nil
 			}
 			c.scratch = r.in.take(r.handle, c.scratch[:0])
 			if err := n.say(c.scratch); err != nil {
-				return false, err
+				return false, nil, err
 			}
 		}
 		r.queued = false
 		n.queue = append(n.queue[:0], n.queue[1:]...)
 	}
-	return false, nil
+	return false, n.goodbye, nil
 }
 
 func (n *conn) say(frame []byte) error {

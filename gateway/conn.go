@@ -177,6 +177,7 @@ func (c *conn) explain(err error) {
 		if code == ws.StatusNone {
 			code = ws.StatusNormal
 		}
+		c.ended.CompareAndSwap(0, uint32(ws.StatusNormal)) // whatever code it chose
 		c.close(code, "", false)
 	case !c.out.closing(): // the connection broke
 		c.ended.CompareAndSwap(0, uint32(ws.StatusNone)+1)

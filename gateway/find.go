@@ -150,10 +150,11 @@ func (f *finder) ask() (directory.Request, bool) {
 	if f.r.host != nil || f.r.retired {
 		return directory.Request{}, false
 	}
-	return directory.Request{
-		Room: f.r.room, Mode: wire.ModeJoin,
-		After: max(f.r.passed, f.r.at.Epoch), Not: f.r.at.Node,
-	}, true
+	q := directory.Request{Room: f.r.room, Mode: wire.ModeJoin, After: max(f.r.passed, f.r.at.Epoch)}
+	if !f.g.cfg.Mesh.Up(string(f.r.at.Node)) { // else the room may well start there again
+		q.Not = f.r.at.Node
+	}
+	return q, true
 }
 
 func (f *finder) bind(h *host, at directory.Location) error {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -53,29 +52,6 @@ func (c *conn) begin(q *request) {
 		c.g.metrics.joins.WithLabelValues(q.what, e.Code.String()).Inc()
 		c.sendError(q.ref, 0, e)
 	}
-}
-
-// seatFor counts a request in.
-func (c *conn) seatFor() *wire.Error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	held := c.asking
-	for _, s := range c.sessions {
-		if s.counted {
-			held++
-		}
-	}
-	if held >= c.g.limits.Rooms {
-		return wire.Refuse(wire.CodeTooManyRooms, fmt.Sprintf("a connection may be in %d rooms", c.g.limits.Rooms))
-	}
-	c.asking++
-	return nil
-}
-
-func (c *conn) unask() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.asking--
 }
 
 // enter runs a request unless too many are under way.
@@ -181,6 +157,7 @@ func (q *request) try(ctx context.Context) error {
 	err = q.claim(ctx, h, at)
 	var e *wire.Error
 	switch {
+	case errors.Is(err, errLinkBroke): // the next try finds out about its host
 	case errors.Is(err, errOldPlace), errors.As(err, &e) && e.Code == wire.CodeNone:
 		g.cfg.Directory.Forget(at.Room, at.Epoch)
 		q.ask.Not = at.Node
@@ -284,39 +261,4 @@ func (s *session) abandon() bool {
 		return false
 	}
 	return true
-}
-
-// keep records a session under its handle.
-func (c *conn) keep(s *session) *wire.Error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.sessions == nil:
-		return wire.Refuse(wire.CodeTimeout, "the connection has ended")
-	case c.sessions[s.route.handle] != nil:
-		return wire.Refuse(wire.CodeAlreadyMember, "this connection is in that room")
-	}
-	c.sessions[s.route.handle] = s
-	return nil
-}
-
-// drop forgets a session.
-func (c *conn) drop(s *session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.sessions[s.route.handle] == s {
-		delete(c.sessions, s.route.handle)
-	}
-}
-
-// detachAll takes the connection's members away from their rooms, for which
-// they are dropped then.
-func (c *conn) detachAll() {
-	c.mu.Lock()
-	all := c.sessions
-	c.sessions = nil
-	c.mu.Unlock()
-	for _, s := range all {
-		s.route.leave(s)
-	}
 }

@@ -189,6 +189,23 @@ func TestJoinRefusals(t *testing.T) {
 		}
 		p.nextError(wire.CodeUnavailable)
 	})
+	t.Run("link breaks", func(t *testing.T) {
+		n, h := start(t), startHost(t, "h#1")
+		n.dir.put(h.at(room, 10))
+		p := n.connect()
+		p.send(wire.Join{Ref: 3, Mode: wire.ModeJoin, Kind: "chat", Name: "r1"})
+		a := h.nextAttach()
+		a.link.Close(nil)
+		b := h.nextAttach()
+		if b.Member != a.Member || b.Why != peer.WhyJoin {
+			t.Errorf("attached as %+v, then as %+v", a.Attach, b.Attach)
+		}
+		b.accept(1, 10, wire.HowJoined, 0)
+		p.nextJoined()
+		if q := n.dir.requests(); len(q) != 2 || q[1].After != 0 {
+			t.Errorf("requests %+v: a broken link proves nothing", q)
+		}
+	})
 	t.Run("host does not answer", func(t *testing.T) {
 		n, h := start(t, limits(func(l *Limits) { l.JoinWithin = 50 * time.Millisecond })), startHost(t, "h#1")
 		n.dir.put(h.at(room, 10))

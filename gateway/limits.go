@@ -42,7 +42,7 @@ type Limits struct {
 	TokenFor    time.Duration // a resume token is good for; default 7 days
 
 	Finds    int           // rooms looked up again at once; default 64
-	CutOff   time.Duration // a host that lives but can't be reached for so long sends clients elsewhere; default 2 s
+	CutOff   time.Duration // a host that lives but can't be reached for so long sends clients elsewhere; more than a lease's 2 s; default 3 s
 	FindFor  time.Duration // a room that can't be found for so long sends clients elsewhere; default 30 s
 	Reattach time.Duration // a host answers a re-attach in, or is asked again; default 5 s
 }
@@ -72,7 +72,7 @@ func (l *Limits) setDefaults() {
 		{&l.FloodAfter, 10 * time.Second}, {&l.WriteStall, 2 * time.Second},
 		{&l.HelloWithin, 3 * time.Second}, {&l.Heartbeat, 10 * time.Second},
 		{&l.JoinWithin, 10 * time.Second}, {&l.Linger, time.Second}, {&l.TokenFor, 7 * 24 * time.Hour},
-		{&l.CutOff, 2 * time.Second}, {&l.FindFor, 30 * time.Second}, {&l.Reattach, 5 * time.Second},
+		{&l.CutOff, 3 * time.Second}, {&l.FindFor, 30 * time.Second}, {&l.Reattach, 5 * time.Second},
 	} {
 		*f.v = cmp.Or(*f.v, f.def)
 	}

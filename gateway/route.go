@@ -18,6 +18,10 @@ var (
 	errOutstanding = errors.New("another attach of the member waits for its answer")
 )
 
+// errLinkBroke answers a claim whose link broke: it proves nothing about the
+// room.
+var errLinkBroke = &wire.Error{Code: wire.CodeNone, Text: "the link to the room's host broke"}
+
 // route is a room with members behind this gateway. It lives as long as it has
 // seats. Its handle names it on sockets and links alike, so that what the room
 // sends can be written as it came.
@@ -130,13 +134,16 @@ func (r *route) lose(epochOver bool) {
 	if epochOver {
 		r.passed = max(r.passed, r.at.Epoch)
 	}
-	last := r.host
+	last, verdict := r.host, errLinkBroke
+	if epochOver {
+		verdict = wire.Refuse(wire.CodeNone, "the room lives there no longer")
+	}
 	r.unbind()
 	for m, s := range r.seats {
 		if c := s.claim; c != nil {
 			s.claim = nil
 			r.setSeat(m, s)
-			r.answer(c, wire.Refuse(wire.CodeNone, "the link to the room's host broke"))
+			r.answer(c, verdict)
 		}
 		if s.holder != nil {
 			r.stand(s.holder, lost)
