@@ -18,7 +18,8 @@ type memStore struct {
 	rooms  map[wire.RoomID]*memRoom
 	limit  int // of a checkpoint, in bytes
 
-	claimCalls, claimReqs, appendCalls int
+	claimCalls, claimReqs int
+	appendMost            int // rooms in a call
 }
 
 type memLease struct {
@@ -297,7 +298,7 @@ func (v *view) Append(ctx context.Context, qs []snapshot.AppendRequest) ([]error
 		return nil, err
 	}
 	defer v.memStore.mu.Unlock()
-	v.appendCalls++
+	v.appendMost = max(v.appendMost, len(qs))
 	return each(qs, v.append), nil
 }
 
