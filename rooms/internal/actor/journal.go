@@ -107,6 +107,9 @@ func (r *Room) Depends() uint64 {
 	return r.depends
 }
 
+// Sequence is the number of the last reliable message.
+func (r *Room) Sequence() wire.Seq { return r.seq }
+
 // Recorded is the number of the last entry.
 func (r *Room) Recorded() uint64 { return r.last }
 

@@ -152,6 +152,7 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 		return nil, Cut{}, fmt.Errorf("encode room %s: %w", r.cfg.Room, err)
 	}
 	r.dirty, r.urgent = false, false
+	r.digest.Reset()
 	return body, r.Mark(), nil
 }
 
