@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/client"
+	"github.com/limpet-games/limpet/e2e/check"
 	"github.com/limpet-games/limpet/e2e/cluster"
 	"github.com/limpet-games/limpet/e2e/ledger"
 	"github.com/limpet-games/limpet/e2e/load"
@@ -24,7 +25,7 @@ func TestJournaledRoomsNeverGoBack(t *testing.T) {
 	c := startCluster(t, 3, 2)
 	rec := newRecorder()
 	notes := &noteBook{last: map[*load.Player]uint64{}}
-	fleet, err := load.Join(ctx, load.Config{URLs: c.URLs(), Kind: "ledger-journal", Rooms: 60, PerRoom: 4,
+	fleet, err := load.Join(ctx, load.Config{URLs: c.URLs(), Kind: "ledger-journal", Rooms: 60, PerRoom: 4, Record: true,
 		OnEvent: func(p *load.Player, e client.Event) { rec.event(p, e); notes.event(p, e) }})
 	if err != nil {
 		t.Fatal(err)
@@ -61,8 +62,11 @@ func TestJournaledRoomsNeverGoBack(t *testing.T) {
 		}
 	}
 	t.Logf("%d inputs sent; %s; %d notes", sent, rec.summary(), notes.heard)
-	for _, v := range append(rec.violations, notes.wrong...) {
-		t.Error(v)
+	for _, p := range check.Check(fleet.History(books)) {
+		t.Error(p)
+	}
+	for _, w := range notes.wrong {
+		t.Error(w)
 	}
 	if rec.rewinds > 0 || rec.gaps > 0 {
 		t.Errorf("%d rewinds and %d gaps in journaled rooms", rec.rewinds, rec.gaps)
