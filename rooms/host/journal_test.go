@@ -220,6 +220,36 @@ func TestJournalThatLostItsTailIsMendedByACheckpoint(t *testing.T) {
 	}
 }
 
+func TestJournaledRoomThatTheStoreLostGoesOn(t *testing.T) {
+	mem := newMemStore()
+	h := start(t, mem, "a#1", brokerKind(rooms.Journal()))
+	loc := activate(t, h.Host, "broker/one", wire.ModeJoinOrCreate, 0)
+	link := newPipe(h.Host)
+	p := newPlayer(link, link.ear, "broker/one", 7, 100)
+	first := p.attach(t, peer.WhyJoin, wire.Attach{})
+	p.moves(1, 3)
+	p.waitAck(t, 3, 3)
+	mem.wipe()
+	p.moves(4, 6) // finds out
+	until(t, "the room goes on at a new epoch", func() bool {
+		r := h.find("broker/one")
+		return r != nil && !r.over.Load() && r.claim.Epoch > loc.Epoch
+	})
+	at := first.at
+	at.Seq = wire.Seq(len(link.messages(7)))
+	again := p.attach(t, peer.WhyReattach, at)
+	if again.at.How != wire.HowResumed || again.at.Epoch <= loc.Epoch || again.at.Incarnation != loc.Incarnation {
+		t.Fatalf("attach: %v %+v", again, again.at)
+	}
+	for n := again.at.Applied + 1; n <= 7; n++ {
+		p.input(n, fmt.Sprint("move ", n))
+	}
+	p.waitAck(t, 7, 7)
+	if got := link.messages(7); !slices.Equal(got, numbered(1, 7)) {
+		t.Errorf("messages: %q", got)
+	}
+}
+
 func TestPoisonedInputOfAJournaledRoomIsPassedOver(t *testing.T) {
 	h := start(t, newMemStore(), "a#1", brokerKind(rooms.Journal()))
 	loc := activate(t, h.Host, "broker/one", wire.ModeJoinOrCreate, 0)
