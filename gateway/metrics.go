@@ -28,7 +28,11 @@ type metrics struct {
 	lists      *prometheus.CounterVec // result
 	bytesIn    prometheus.Counter
 	bytesOut   prometheus.Counter
+	authFailed prometheus.Counter
+	perAddress *prometheus.CounterVec // why
+	addresses  prometheus.Gauge
 	drains     prometheus.Counter
+	reads      prometheus.Counter
 
 	in, out [256]prometheus.Counter // frames by type
 	drops   dropMetrics
@@ -36,8 +40,9 @@ type metrics struct {
 	input   inputMetrics
 }
 
-// dropMetrics count frames that a socket was too slow for.
-type dropMetrics struct{ latest, ephemeral, slow, closed prometheus.Counter }
+// dropMetrics count frames that a socket was too slow for, and beside them the
+// system calls that the others took.
+type dropMetrics struct{ latest, ephemeral, slow, closed, writes prometheus.Counter }
 
 // hostMetrics count messages of hosts that were not for anybody.
 type hostMetrics struct{ epoch, link, handle, member, bad prometheus.Counter }
@@ -81,12 +86,18 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m.bytesIn = counter("received_bytes_total", "Payload bytes of clients' messages.")
 	m.bytesOut = counter("sent_bytes_total", "Bytes queued for sockets.")
 	m.drains = counter("socket_waits_total", "Times that a full socket had to be waited for.")
+	m.authFailed = counter("auth_failed_total", "Tokens that were not accepted.")
+	m.perAddress = vec("address_refused_total", "Connections refused for what their address has open or has done, by reason.", "why")
+	m.addresses = gauge("addresses", "Client addresses that are kept account of.")
 	m.joinTime = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name("join_seconds"),
 		Help: "From a join or resume to its answer.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11)}, []string{"what"})
 	m.findTime = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("find_seconds"),
 		Help: "From the loss of a room's host to its members being attached again.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)})
 	frames := vec("frames_total", "Client protocol frames, by direction and type.", "direction", "type")
+	writes := counter("socket_writes_total", "Write calls on players' sockets.")
+	m.reads = counter("socket_reads_total", "Read calls on players' sockets that brought data or found none.")
 	m.resolve(frames)
+	m.drops.writes = writes
 	if r != nil {
 		r.MustRegister(append(all, m.joinTime, m.findTime)...)
 	}

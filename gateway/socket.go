@@ -50,6 +50,7 @@ func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
 	for o.frames > 0 {
 		p := o.gather()
 		n, err := write(fd, p)
+		o.drops.writes.Inc()
 		whole := n == len(p)
 		o.dropScratch()
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 const (
 	sweepEvery = 250 * time.Millisecond
 	waitEvery  = time.Second // between Waiting frames
+	fellSilent = time.Second // see ws.Reader.Ended
 )
 
 func (g *Gateway) sweep(ctx context.Context) {
@@ -25,6 +26,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 			tell := now.Sub(told) >= waitEvery
 			if tell {
 				told = now
+				g.addresses.sweep(now)
 			}
 			g.sweepConns()
 			g.sweepRoutes(now, tell)
@@ -36,7 +38,11 @@ func (g *Gateway) sweep(ctx context.Context) {
 func (g *Gateway) sweepConns() {
 	all, most := 0, 0
 	for _, c := range g.connections() {
-		if c.idle() > 2*g.limits.Heartbeat {
+		idle := c.idle()
+		if idle > fellSilent && idle <= fellSilent+2*sweepEvery && c.in.Ended() {
+			c.nc.SetReadDeadline(longAgo)
+		}
+		if idle > 2*g.limits.Heartbeat {
 			c.shut(wire.CloseIdle, "nothing heard for too long")
 		}
 		n, _ := c.out.depth()

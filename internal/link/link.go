@@ -27,6 +27,7 @@ type Link struct {
 
 	mu      sync.Mutex
 	out     []byte                 // unsent frames; guarded by mu
+	frames  int                    // of out; guarded by mu
 	closed  bool                   // guarded by mu
 	waiting map[uint64]chan answer // calls of ours; guarded by mu
 	lastID  uint64                 // guarded by mu
@@ -86,6 +87,7 @@ func (l *Link) queue(kind uint8, head, tail []byte) error {
 	l.out = append(l.out, kind)
 	l.out = append(l.out, head...)
 	l.out = append(l.out, tail...)
+	l.frames++
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -97,12 +99,16 @@ func (l *Link) queue(kind uint8, head, tail []byte) error {
 const keepBuffer = 256 << 10
 
 // write sends what is queued, all of it in one system call, until the link is
-// closed. Messages that arrive during a write go with the next.
+// closed. Messages that arrive during a write go with the next, and where many
+// come a write waits for them.
 func (l *Link) write() {
 	beat := time.NewTicker(l.mesh.cfg.Heartbeat)
 	defer beat.Stop()
+	pause := time.NewTimer(time.Hour)
+	defer pause.Stop()
 	var spare []byte
 	var heard uint64
+	var g linger
 	silent := 0
 	for {
 		select {
@@ -120,9 +126,29 @@ func (l *Link) write() {
 		case <-l.wake:
 		}
 		l.mu.Lock()
-		batch := l.out
-		l.out = spare[:0]
+		waiting := len(l.out)
 		l.mu.Unlock()
+		lingered := waiting > 0 && g.wait(time.Now(), waiting)
+		if lingered {
+			pause.Reset(lingerFor)
+			select {
+			case <-l.done:
+				return
+			case <-pause.C:
+			}
+		}
+		l.mu.Lock()
+		batch, frames := l.out, l.frames
+		l.out, l.frames = spare[:0], 0
+		l.mu.Unlock()
+		if len(batch) == 0 { // it went with the last
+			spare = batch
+			continue
+		}
+		now := time.Now()
+		if g.wrote(now, frames); lingered {
+			g.gathered(now, frames)
+		}
 		if _, err := l.conn.Write(batch); err != nil {
 			l.Close(err)
 			return

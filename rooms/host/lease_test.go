@@ -131,6 +131,7 @@ func TestUnreachableStoreDoesNotStopRooms(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				p.moves(1, 3)
 				p.waitAck(t, 3, 0)
+				time.Sleep(25 * time.Millisecond) // acks come with ticks: look between them
 				longest, last := time.Duration(0), 0
 				for range 100 {
 					time.Sleep(50 * time.Millisecond)

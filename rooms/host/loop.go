@@ -49,6 +49,7 @@ type room struct {
 	lost    map[loss]struct{} // whom to ask for inputs again, at askAt
 	askAt   time.Time
 	skipped uint64 // ticks that were left out
+	ticked  uint64 // ticks that were counted
 	counts  [eventKinds]int
 
 	// Read by others.

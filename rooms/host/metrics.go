@@ -18,6 +18,7 @@ type metrics struct {
 	inBytes     prometheus.Counter
 	out         prometheus.Counter
 	outBytes    prometheus.Counter
+	outputs     prometheus.Counter
 	strays      prometheus.Counter
 	broken      prometheus.Counter
 	refused     *prometheus.CounterVec
@@ -42,6 +43,7 @@ type kindMetrics struct {
 	checkpointAge     prometheus.Observer
 	checkpointRefused prometheus.Counter
 	stuck             prometheus.Counter
+	ticks             prometheus.Counter
 	ticksSkipped      prometheus.Counter
 	frozen            prometheus.Gauge
 	degraded          prometheus.Counter
@@ -57,6 +59,7 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		inBytes:     f.counter("limpet_host_received_bytes_total", "Bytes of messages from gateways."),
 		out:         f.counter("limpet_host_sent_total", "Messages to gateways."),
 		outBytes:    f.counter("limpet_host_sent_bytes_total", "Bytes of messages to gateways."),
+		outputs:     f.counter("limpet_host_outputs_total", "Rooms' messages as links carry them: one for each gateway with members in the audience."),
 		strays:      f.counter("limpet_host_strays_total", "Messages from gateways for rooms that are not here (any more)."),
 		broken:      f.counter("limpet_host_links_broken_total", "Links closed because they could not take a room's output."),
 		refused:     f.counters("limpet_host_attaches_refused_total", "Attaches that no room saw, by code.", "code"),
@@ -93,6 +96,7 @@ func (m *metrics) addKinds(f factory, h *Host) {
 		prometheus.ExponentialBuckets(0.01, 2, 14))
 	refused := f.counters("limpet_checkpoint_refused_total", "Checkpoints that could not be encoded or stored as they are.", "kind")
 	stuck := f.counters("limpet_room_stuck_total", "Calls of rooms' code that lasted longer than a second.", "kind")
+	ticks := f.counters("limpet_room_ticks_total", "Ticks that rooms have run.", "kind")
 	skipped := f.counters("limpet_room_ticks_skipped_total", "Ticks left out because rooms were too late.", "kind")
 	endings := f.counters("limpet_room_endings_total", "Live copies that are over, by kind and reason.", "kind", "reason")
 	frozen := f.gauges("limpet_journal_frozen_rooms", "Rooms that stand still because their journals do not reach the store.", "kind")
@@ -103,7 +107,7 @@ func (m *metrics) addKinds(f factory, h *Host) {
 			payload: payload.WithLabelValues(name), drops: drops.WithLabelValues(name),
 			batch: batch.WithLabelValues(name), lateness: late.WithLabelValues(name),
 			checkpointBytes: size.WithLabelValues(name), checkpointAge: age.WithLabelValues(name),
-			checkpointRefused: refused.WithLabelValues(name), stuck: stuck.WithLabelValues(name), ticksSkipped: skipped.WithLabelValues(name),
+			checkpointRefused: refused.WithLabelValues(name), stuck: stuck.WithLabelValues(name), ticks: ticks.WithLabelValues(name), ticksSkipped: skipped.WithLabelValues(name),
 			frozen: frozen.WithLabelValues(name), degraded: degraded.WithLabelValues(name), diverged: diverged.WithLabelValues(name),
 			endings: endings.MustCurryWith(prometheus.Labels{"kind": name}),
 		}
@@ -119,8 +123,9 @@ func (m *metrics) received(kind peer.Kind, bytes int) {
 	m.inBytes.Add(float64(bytes))
 }
 
-func (m *metrics) sent(messages, bytes int) {
+func (m *metrics) sent(messages, outputs, bytes int) {
 	m.out.Add(float64(messages))
+	m.outputs.Add(float64(outputs))
 	m.outBytes.Add(float64(bytes))
 }
 

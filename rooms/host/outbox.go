@@ -96,14 +96,17 @@ func (r *room) flush() {
 
 // flushSome hands the first n items to the links.
 func (r *room) flushSome(n int) {
-	at := 0
+	at, outputs := 0, 0
 	for _, it := range r.out.items[:n] {
 		if !it.port.down {
 			r.send(it.port, it.kind, r.out.bytes[at:it.end])
 		}
+		if it.kind == peer.KindOutput {
+			outputs++
+		}
 		at = it.end
 	}
-	r.host.metrics.sent(n, at)
+	r.host.metrics.sent(n, outputs, at)
 	r.out.shift(n)
 }
 

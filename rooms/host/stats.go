@@ -21,6 +21,10 @@ type status struct {
 
 // publish updates what others see of the room.
 func (r *room) publish() {
+	if n := r.actor.TicksRun(); n > r.ticked {
+		r.metrics.ticks.Add(float64(n - r.ticked))
+		r.ticked = n
+	}
 	if n := r.actor.TicksSkipped(); n > r.skipped {
 		r.metrics.ticksSkipped.Add(float64(n - r.skipped))
 		r.skipped = n

@@ -18,6 +18,8 @@ type Config struct {
 	// Pong is called for each ping, to answer it. The payload is valid during
 	// the call.
 	Pong func(payload []byte) error
+	// Reads counts read calls; nil: they are not counted.
+	Reads interface{ Inc() }
 }
 
 // Reader reads the messages that a client sends. It is used by one goroutine.
@@ -36,7 +38,7 @@ type Reader struct {
 // NewReader reads from a connection after its handshake. Deadlines are its
 // owner's.
 func NewReader(c net.Conn, cfg Config) *Reader {
-	return &Reader{cfg: cfg, src: newSource(c)}
+	return &Reader{cfg: cfg, src: newSource(c, cfg.Reads)}
 }
 
 // bodies holds buffers for messages that don't fit a chunk.
@@ -72,6 +74,75 @@ func (r *Reader) Next() ([]byte, error) {
 			}
 		}
 	}
+}
+
+// Each waits for messages and hands each to handle, until an error: of the
+// kinds that Next has, or handle's own. A message is valid during the call.
+func (r *Reader) Each(handle func(msg []byte) error) error {
+	for {
+		if r.src.raw != nil && r.r == r.w {
+			if err := r.whole(handle); err != nil {
+				return err
+			}
+		}
+		msg, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if err := handle(msg); err != nil {
+			return err
+		}
+	}
+}
+
+// Ended reports whether the peer has closed and nothing is left to be read. Each
+// does not hear of an end that came together with the last message: ask a while
+// after that one, from any goroutine, and wake Each by a deadline.
+func (r *Reader) Ended() bool { return r.src.ended() }
+
+// whole handles messages for as long as each arrives as a whole in one read,
+// which nearly all do. It returns nil when something else is buffered.
+func (r *Reader) whole(handle func(msg []byte) error) error {
+	r.dropMessage()
+	r.dropChunk()
+	var failure error
+	err := r.src.each(func(b *[chunk]byte, n int) bool {
+		r.buf, r.r, r.w = b, 0, n
+		for r.r < r.w {
+			if !r.plain() {
+				return false
+			}
+			var msg []byte
+			if msg, failure = r.Next(); failure == nil {
+				failure = handle(msg)
+			}
+			if failure != nil {
+				return false
+			}
+		}
+		r.dropChunk()
+		r.r, r.w = 0, 0
+		return true
+	})
+	if failure != nil {
+		return failure
+	}
+	return err
+}
+
+// plain reports whether the next frame is a message in one piece, all of it
+// buffered: Next will return it without waiting.
+func (r *Reader) plain() bool {
+	p := r.buf[r.r:r.w]
+	if len(p) < 2 || r.open {
+		return false
+	}
+	size, err := start(p[0], p[1])
+	if err != nil || len(p) < size {
+		return false
+	}
+	h, err := parse(p[:size])
+	return err == nil && h.op == Binary && h.fin && h.n <= chunk && len(p) >= size+h.n
 }
 
 // Release gives the reader's buffers back. No other call may follow.

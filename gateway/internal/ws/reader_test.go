@@ -7,7 +7,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,13 +97,35 @@ func drainReader(near net.Conn) (o outcome) {
 		return nil
 	}})
 	defer r.Release()
-	for {
-		var msg []byte
-		if msg, o.err = r.Next(); o.err != nil {
-			return o
+	watched := make(chan struct{})
+	defer func() { <-watched }()
+	done := make(chan struct{})
+	defer close(done)
+	go func() { // as the gateway's sweep does
+		defer close(watched)
+		t := time.NewTicker(time.Millisecond)
+		defer t.Stop()
+		// A reader that waits inside a frame hears of the end itself, and first.
+		for seen := 0; seen < 50; {
+			if r.Ended() {
+				seen++
+			}
+			select {
+			case <-done:
+				return
+			case <-t.C:
+			}
 		}
+		near.SetReadDeadline(time.Unix(1, 0))
+	}()
+	o.err = r.Each(func(msg []byte) error {
 		o.messages = append(o.messages, string(msg))
+		return nil
+	})
+	if errors.Is(o.err, os.ErrDeadlineExceeded) {
+		o.err = io.EOF
 	}
+	return o
 }
 
 func (o outcome) code() uint16 {
@@ -269,6 +293,43 @@ func TestIdleHoldsNothing(t *testing.T) {
 	near.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	if _, err := r.Next(); err == nil {
 		t.Fatal("read from a quiet connection")
+	}
+	if r.buf != nil || r.src.buf != nil || r.body != nil {
+		t.Error("a quiet reader holds a buffer")
+	}
+}
+
+// count counts read calls.
+type count struct{ n atomic.Int64 }
+
+func (c *count) Inc() { c.n.Add(1) }
+
+// A message that arrives whole costs one read call, and no allocation; and
+// while none comes, no buffer is held.
+func TestEachReadsOnce(t *testing.T) {
+	far, near := pair(t)
+	var reads count
+	r := NewReader(near, Config{Limit: limit, Reads: &reads})
+	got := make(chan int, 1)
+	ended := make(chan error, 1)
+	go func() { ended <- r.Each(func(msg []byte) error { got <- len(msg); return nil }) }()
+	frame := bin(make([]byte, 32))
+	one := func() {
+		far.Write(frame)
+		if n := <-got; n != 32 {
+			t.Fatalf("message of %d bytes", n)
+		}
+	}
+	const messages = 1000
+	if got := testing.AllocsPerRun(messages, one); got > 0.1 {
+		t.Errorf("%.2f allocations a message, want 0", got)
+	}
+	if n := reads.n.Load(); n > messages+messages/20 {
+		t.Errorf("%d read calls for %d messages", n, messages)
+	}
+	near.SetReadDeadline(time.Unix(1, 0))
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("woken with %v", err)
 	}
 	if r.buf != nil || r.src.buf != nil || r.body != nil {
 		t.Error("a quiet reader holds a buffer")

@@ -17,6 +17,7 @@ const (
 type acks struct {
 	dirty   []*member
 	sentAt  time.Time
+	tick    uint64    // of the last flush
 	counted wire.Seq  // the sequence that all members' counts were told for
 	countAt time.Time // when
 }
@@ -28,6 +29,10 @@ func (r *Room) ack(m *member) {
 		r.acks.dirty = append(r.acks.dirty, m)
 	}
 }
+
+// ride says whether acks wait for ticks, whose output takes them along: a write
+// to each member's socket is most of what an ack costs.
+func (r *Room) ride() bool { return r.ticker != nil && r.runs() && r.ticks.every <= ackEvery }
 
 // next is when a flush has something to send.
 func (a *acks) next(seq wire.Seq) time.Time {
@@ -51,10 +56,18 @@ func (r *Room) Flush(now time.Time) {
 	if !r.durable && len(r.barriers) > 0 && r.runs() {
 		r.runBarriers(len(r.barriers))
 	}
+	slack := time.Duration(0)
+	if r.ride() {
+		if r.acks.tick == r.ticks.ran {
+			return
+		}
+		// The tick nearest to the time, so that its jitter does not add another.
+		r.acks.tick, slack = r.ticks.ran, r.ticks.every/2
+	}
 	if r.acks.counted != r.seq && r.wall.Sub(r.acks.countAt) >= countEvery {
 		r.countAll()
 	}
-	if len(r.acks.dirty) == 0 || r.wall.Sub(r.acks.sentAt) < ackEvery {
+	if len(r.acks.dirty) == 0 || r.wall.Sub(r.acks.sentAt) < ackEvery-slack {
 		return
 	}
 	r.acks.sentAt = r.wall

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -95,9 +96,11 @@ func (r *Room) unseated(a peer.Attach) *wire.Error {
 func (r *Room) admit(p Port, a peer.Attach) {
 	r.record(Entry{
 		Kind: EntryJoin, Member: a.Member, Generation: a.Generation, Instance: a.Instance, User: a.User, Data: a.Data,
+		Claims: a.Claims,
 	})
 	m := r.newMember(a.Member, a.User)
 	m.gen, m.instance, m.joined = a.Generation, a.Instance, r.seq
+	m.claims = bytes.Clone(a.Claims)
 	m.delta = -int64(r.toAll)
 	r.enlist(m)
 	r.joiner = m
@@ -158,8 +161,9 @@ func (r *Room) take(p Port, m *member, a peer.Attach) {
 	resync := at.How != wire.HowResumed
 	r.record(Entry{
 		Kind: EntryAttach, Member: m.id, Generation: gen, Proved: m.proved, Instance: a.Instance, Flag: resync,
+		Claims: a.Claims,
 	})
-	r.hold(m, gen, a.Instance)
+	r.hold(m, gen, a.Instance, a.Claims)
 	r.seat(p, m, func() {
 		r.sendAttached(m, at)
 		if !resync {
@@ -197,11 +201,14 @@ func (m *member) nextGeneration(a peer.Attach) (wire.Generation, bool) {
 
 // hold records who holds the member now. Another client instance numbers its
 // inputs anew.
-func (r *Room) hold(m *member, gen wire.Generation, i wire.Instance) {
+func (r *Room) hold(m *member, gen wire.Generation, i wire.Instance, claims []byte) {
 	if m.gen != gen || m.instance != i {
 		r.dirty = true
 	}
 	m.gen, m.asked = gen, 0
+	if !bytes.Equal(m.claims, claims) {
+		m.claims = bytes.Clone(claims)
+	}
 	if m.instance != i {
 		m.instance, m.applied, m.durable = i, 0, 0
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
 )
 
 // EntryKind tells journal entries apart.
@@ -16,8 +17,8 @@ type EntryKind uint8
 const (
 	EntryStart   EntryKind = 1  // u8 why | u64 age | u64 seed | u64 epoch: Start was called
 	EntryEpoch   EntryKind = 2  // u64 epoch: a new owner; the connected members were dropped
-	EntryJoin    EntryKind = 3  // u64 member | u32 generation | 16B instance | str8 user | bytes16 data
-	EntryAttach  EntryKind = 4  // u64 member | u32 generation | u32 proved | 16B instance | u8 resync
+	EntryJoin    EntryKind = 3  // u64 member | u32 generation | 16B instance | str8 user | bytes16 data | bytes16 claims
+	EntryAttach  EntryKind = 4  // u64 member | u32 generation | u32 proved | 16B instance | u8 resync | bytes16 claims
 	EntryInput   EntryKind = 5  // u64 member | u64 n | rest payload
 	EntrySkip    EntryKind = 6  // u64 member | u64 to: given up, or passed over
 	EntryLeave   EntryKind = 7  // u64 member | u64 n | u8 passed over
@@ -63,6 +64,7 @@ type Entry struct {
 	Instance   wire.Instance
 	User       string
 	Data       []byte // of a join or an input
+	Claims     []byte
 	Input      wire.Input
 	Count      uint64 // reserve, pass, durable
 	Flag       bool   // attach: resync; leave: passed over; start: restored
@@ -120,10 +122,10 @@ func (e *Entry) appendMember(b []byte) []byte {
 	switch e.Kind {
 	case EntryJoin:
 		b = append(be.AppendUint32(b, uint32(e.Generation)), e.Instance[:]...)
-		return wire.AppendBytes16(wire.AppendStr8(b, e.User), e.Data)
+		return wire.AppendBytes16(wire.AppendBytes16(wire.AppendStr8(b, e.User), e.Data), e.Claims)
 	case EntryAttach:
 		b = be.AppendUint32(be.AppendUint32(b, uint32(e.Generation)), uint32(e.Proved))
-		return append(append(b, e.Instance[:]...), flag(e.Flag))
+		return wire.AppendBytes16(append(append(b, e.Instance[:]...), flag(e.Flag)), e.Claims)
 	}
 	b = be.AppendUint64(b, uint64(e.Input))
 	if e.Kind == EntryLeave {
@@ -181,10 +183,12 @@ func (e *Entry) readMember(r *wire.Reader) {
 		copy(e.Instance[:], r.Fixed("instance", len(e.Instance)))
 		e.User = r.Str8("user", wire.MaxUserLen)
 		e.Data = r.Bytes16("data", wire.MaxJoinData)
+		e.Claims = r.Bytes16("claims", peer.MaxClaims)
 	case EntryAttach:
 		e.Generation, e.Proved = wire.Generation(r.U32("generation")), wire.Generation(r.U32("proved"))
 		copy(e.Instance[:], r.Fixed("instance", len(e.Instance)))
 		e.Flag = r.U8("resync") == 1
+		e.Claims = r.Bytes16("claims", peer.MaxClaims)
 	case EntryInput:
 		e.Input = wire.Input(r.U64("n"))
 		e.Data = r.Rest("payload", wire.MaxInput)

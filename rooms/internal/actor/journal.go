@@ -190,6 +190,7 @@ func (r *Room) runTick() {
 	r.ticks.left = 0
 	r.ticks.due = r.ticks.due.Add(r.ticks.every)
 	r.ticks.run++
+	r.ticks.ran++
 	for len(r.blocks) > 0 && r.blocks[0].to < r.ticks.run {
 		r.blocks = append(r.blocks[:0], r.blocks[1:]...)
 	}

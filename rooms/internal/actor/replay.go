@@ -115,6 +115,7 @@ func (r *Room) again(e *Entry) error {
 	case EntryJoin:
 		r.admit(limbo{}, peer.Attach{
 			Member: e.Member, Generation: e.Generation, Instance: e.Instance, User: e.User, Data: e.Data,
+			Claims: e.Claims,
 		})
 	default:
 		return r.memberAgain(e)
@@ -132,7 +133,7 @@ func (r *Room) memberAgain(e *Entry) error {
 	}
 	switch e.Kind {
 	case EntryAttach:
-		r.hold(m, e.Generation, e.Instance)
+		r.hold(m, e.Generation, e.Instance, e.Claims)
 		m.proved = e.Proved
 		r.seat(limbo{}, m, func() {}, e.Flag)
 	case EntryInput:

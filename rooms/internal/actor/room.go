@@ -235,17 +235,26 @@ func (r *Room) Next() time.Time {
 	if r.failure != nil {
 		return time.Time{}
 	}
-	next := r.acks.next(r.seq)
-	if !r.ending.on {
-		next = earlier(next, r.ticks.next(r))
-		if !r.on || r.ticker == nil { // else graces end at ticks
-			next = earlier(next, r.away.next(r.cfg.Kind.Grace))
-		}
+	if r.ending.on {
+		return r.hosts(r.acks.next(r.seq))
 	}
-	if next.IsZero() {
-		return next
+	var next time.Time
+	if !r.ride() {
+		next = r.acks.next(r.seq)
 	}
-	return next.Add(-r.shift)
+	next = earlier(next, r.ticks.next(r))
+	if !r.on || r.ticker == nil { // else graces end at ticks
+		next = earlier(next, r.away.next(r.cfg.Kind.Grace))
+	}
+	return r.hosts(next)
+}
+
+// hosts is a time of the room on its host's clock, zero where it is never.
+func (r *Room) hosts(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(-r.shift)
 }
 
 // earlier is the earlier of two times, where zero is never.

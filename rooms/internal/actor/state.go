@@ -68,6 +68,7 @@ type savedLive struct {
 	Left      int64
 	Connected []wire.MemberID
 	Away      []savedAway // in the order in which they were dropped
+	Claims    [][]byte    // of those connected
 }
 
 type savedAway struct {
@@ -208,6 +209,7 @@ func (r *Room) recordLife(s *saved) {
 	for _, m := range r.order {
 		if !m.gone && m.port != nil {
 			l.Connected = append(l.Connected, m.id)
+			l.Claims = append(l.Claims, m.claims)
 		}
 	}
 	for m := r.away.first; m != nil; m = m.next {
@@ -313,12 +315,15 @@ func (r *Room) restoreLife(s *saved) error {
 	r.ticks.open(r)
 	r.ticks.run, r.reserved = l.Ticks, l.Reserved
 	r.ticks.due, r.ticks.left = time.Unix(0, l.Due), l.Left
-	for _, id := range l.Connected {
+	for i, id := range l.Connected {
 		m := r.members[id]
 		if m == nil || m.port != nil {
 			return fmt.Errorf("connected member %d: not one, or twice", id)
 		}
 		r.away.remove(m)
+		if i < len(l.Claims) && len(l.Claims[i]) > 0 {
+			m.claims = l.Claims[i]
+		}
 		r.bind(m, limbo{})
 	}
 	for _, a := range l.Away {

@@ -18,6 +18,7 @@ type ticks struct {
 	left    int64  // ticks left out before the next one
 	skipped uint64 // ticks left out in all
 	run     uint64 // ticks run, where events are recorded
+	ran     uint64 // ticks in all
 }
 
 // open sets the schedule. The first tick's place within a tick's length comes
@@ -39,6 +40,9 @@ func (t *ticks) next(r *Room) time.Time {
 		return time.Time{}
 	}
 }
+
+// TicksRun is how many ticks there were.
+func (r *Room) TicksRun() uint64 { return r.ticks.ran }
 
 // TicksSkipped is how many ticks were left out because the room was too late.
 func (r *Room) TicksSkipped() uint64 { return r.ticks.skipped }
@@ -67,6 +71,7 @@ func (r *Room) Tick(now time.Time) {
 		r.ticks.due = r.ticks.due.Add(r.ticks.every)
 		r.runTimers()
 		if r.runs() {
+			r.ticks.ran++
 			r.onTick(dt)
 		}
 	}

@@ -1,0 +1,475 @@
+//go:build linux
+
+// Package load is the benchmark's clients: thousands of them in one loop over
+// epoll with framing by hand, so that they cost little beside what they
+// measure. Inputs are sent when the clock says, not when an answer came, so
+// that a server's stall is measured and not left out.
+package load
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/limpet-games/limpet/bench/state"
+)
+
+// Config says what the clients do.
+type Config struct {
+	Protocol Protocol
+	Addrs    []netip.AddrPort // clients are spread over them
+	Clients  int
+	PerRoom  int     // memberships in a room
+	Seats    int     // rooms that each client joins; default 1
+	Rate     float64 // inputs a second of each membership
+	Echo     bool    // each answer brings the next input instead
+	Slow     float64 // share of the clients that hardly read once joined
+	Churn    float64 // connections a second that end and come again
+	Joining  int     // connections that are made at once; default 64
+	Sources  int     // loopback addresses that connections come from; default 1
+	Progress func(Stats)
+}
+
+// pingEvery keeps silent connections open.
+const pingEvery = 15 * time.Second
+
+// tickEvery is how finely sends are scheduled.
+const tickEvery = 250 * time.Microsecond
+
+// Loop is the clients. It is used by one goroutine.
+type Loop struct {
+	cfg     Config
+	epoll   int
+	clients []Client
+	stats   Stats
+	scratch []byte // what is being sent
+	buf     []byte // what has been read
+	events  [256]syscall.EpollEvent
+
+	nextJoin int // of clients
+	joining  int
+	seats    int // joined
+	pace     pace
+	failure  error
+
+	measuring bool
+	churned   int
+	churnAt   time.Time
+}
+
+// New makes the clients; Join connects them.
+func New(cfg Config) (*Loop, error) {
+	cfg.Seats, cfg.Joining, cfg.Sources = max(1, cfg.Seats), max(1, cfg.Joining), max(1, cfg.Sources)
+	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make epoll: %w", err)
+	}
+	l := &Loop{cfg: cfg, epoll: epoll, stats: newStats(), scratch: make([]byte, 0, 4<<10), buf: make([]byte, 256<<10)}
+	l.clients = make([]Client, cfg.Clients)
+	rooms := max(1, (cfg.Clients*cfg.Seats+cfg.PerRoom-1)/cfg.PerRoom)
+	for i := range l.clients {
+		c := &l.clients[i]
+		c.id, c.fd = i, -1
+		c.seats = make([]Seat, cfg.Seats)
+		for k := range c.seats {
+			at := i + k*cfg.Clients
+			c.seats[k] = Seat{Room: at % rooms, slot: uint32(at / rooms)}
+		}
+	}
+	return l, nil
+}
+
+// Join connects all clients and waits until all are members.
+func (l *Loop) Join(ctx context.Context) error {
+	began := time.Now()
+	for l.joinMore(); l.seats < len(l.clients)*l.cfg.Seats; {
+		if err := l.turn(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("join (%d of %d are in): %w", l.seats, len(l.clients)*l.cfg.Seats, err)
+		}
+	}
+	l.stats.For = time.Since(began)
+	return nil
+}
+
+// Joined is what was seen since New, after Join.
+func (l *Loop) Joined() Stats {
+	s := l.stats
+	s.Joined = l.seats
+	return s
+}
+
+// Play has the members send and receive for d.
+func (l *Loop) Play(ctx context.Context, d time.Duration) (Stats, error) {
+	began := time.Now()
+	l.stats = newStats()
+	l.begin(began)
+	end, report := began.Add(d), began.Add(time.Second)
+	for now := began; now.Before(end); now = time.Now() {
+		l.sendDue(now)
+		l.churn(now)
+		if err := l.turn(ctx, max(0, min(l.pace.next().Sub(now), end.Sub(now)))); err != nil {
+			return l.stats, err
+		}
+		if l.cfg.Progress != nil && now.After(report) {
+			report = report.Add(time.Second)
+			l.stats.For = now.Sub(began)
+			l.cfg.Progress(l.stats)
+		}
+	}
+	l.measuring = false
+	l.stats.For, l.stats.Joined = time.Since(began), l.seats
+	return l.stats, nil
+}
+
+// begin sets up the schedule, and the share of the clients that is slow.
+func (l *Loop) begin(now time.Time) {
+	every := pingEvery
+	if l.cfg.Rate > 0 && !l.cfg.Echo {
+		every = time.Duration(float64(time.Second) / l.cfg.Rate)
+	}
+	l.pace = pace{start: now, every: every, n: len(l.clients)}
+	l.measuring, l.churnAt = true, now
+	for i := range int(l.cfg.Slow * float64(len(l.clients))) {
+		c := &l.clients[i*len(l.clients)/max(1, int(l.cfg.Slow*float64(len(l.clients))))]
+		c.deaf = true
+		syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10)
+		l.watch(c, 0)
+	}
+	if l.cfg.Echo {
+		for i := range l.clients {
+			l.input(&l.clients[i], now.UnixNano())
+		}
+	}
+}
+
+// pace spreads n clients' sends evenly over each interval.
+type pace struct {
+	start time.Time
+	every time.Duration
+	n     int
+	sent  int
+}
+
+func (p *pace) at(i int) time.Time {
+	return p.start.Add(time.Duration(i/p.n)*p.every + time.Duration(i%p.n)*p.every/time.Duration(p.n))
+}
+
+// next is when there is something to send again, coarsely.
+func (p *pace) next() time.Time { return p.at(p.sent).Add(tickEvery) }
+
+func (l *Loop) sendDue(now time.Time) {
+	for {
+		due := l.pace.at(l.pace.sent)
+		if due.After(now) {
+			return
+		}
+		c := &l.clients[l.pace.sent%l.pace.n]
+		l.pace.sent++
+		switch {
+		case c.fd < 0 || c.waiting > 0:
+		case c.deaf:
+			l.trickle(c)
+		case l.cfg.Rate > 0 && !l.cfg.Echo:
+			l.input(c, due.UnixNano())
+		default:
+			l.send(c, l.cfg.Protocol.Ping(l.scratch[:0]))
+		}
+	}
+}
+
+// trickle reads far less than comes.
+func (l *Loop) trickle(c *Client) {
+	if n, err := syscall.Read(c.fd, l.buf[:64]); n == 0 || err != nil && err != syscall.EAGAIN {
+		l.broke(c, errors.New("a slow client was cut"))
+	}
+}
+
+// input sends one input of each membership, in one write.
+func (l *Loop) input(c *Client, due int64) {
+	var payload [state.InputSize]byte
+	b := l.scratch[:0]
+	for i := range c.seats {
+		s := &c.seats[i]
+		s.number++
+		state.PutInput(payload[:], state.Echo{Slot: s.slot, Number: s.number, Sent: due})
+		b = l.cfg.Protocol.Input(b, s, payload[:])
+		l.stats.Inputs++
+	}
+	l.send(c, b)
+}
+
+// joined is told by protocols.
+func (l *Loop) joined(c *Client, s *Seat) {
+	if s.joined {
+		return
+	}
+	s.joined = true
+	l.seats++
+	l.stats.Joins++
+	if c.waiting--; c.waiting == 0 {
+		record(l.stats.Join, time.Now().UnixNano()-c.began)
+		l.joining--
+		l.joinMore()
+	}
+}
+
+func (l *Loop) refused(c *Client, why string) error {
+	l.stats.Refused++
+	return fmt.Errorf("client %d was refused: %s", c.id, why)
+}
+
+// state is told by protocols: a state or, in an echo room, an answer.
+func (l *Loop) state(c *Client, s *Seat, p []byte) {
+	now := time.Now().UnixNano()
+	if l.cfg.Echo {
+		if e, ok := state.Input(p); ok && l.measuring && e.Number == s.number {
+			l.stats.Deliveries++
+			record(l.stats.Input, now-e.Sent)
+			l.input(c, now)
+		}
+		return
+	}
+	began, seq, echoes, ok := state.Head(p)
+	if !ok {
+		l.failure = errors.New("a state is malformed")
+		return
+	}
+	switch {
+	case s.last == 0:
+	case seq <= s.last:
+		l.stats.Duplicated++
+	case !c.deaf:
+		l.stats.Lost += seq - s.last - 1
+	}
+	s.last = max(s.last, seq)
+	l.stats.Deliveries++
+	l.stats.Bytes += uint64(len(p))
+	record(l.stats.Lateness, now-began)
+	for i := range echoes {
+		if e := state.EchoAt(p, i); e.Slot == s.slot && e.Sent >= l.pace.start.UnixNano() {
+			record(l.stats.Input, now-e.Sent)
+		}
+	}
+}
+
+// churn ends connections, oldest first, and makes them again.
+func (l *Loop) churn(now time.Time) {
+	if l.cfg.Churn <= 0 {
+		return
+	}
+	for every := time.Duration(float64(time.Second) / l.cfg.Churn); !now.Before(l.churnAt); l.churnAt = l.churnAt.Add(every) {
+		c := &l.clients[l.churned%len(l.clients)]
+		l.churned++
+		if c.fd < 0 || c.waiting > 0 {
+			continue
+		}
+		l.drop(c)
+		if err := l.connect(c); err != nil {
+			l.failure = err
+		}
+	}
+}
+
+func (l *Loop) joinMore() {
+	for l.joining < l.cfg.Joining && l.nextJoin < len(l.clients) {
+		c := &l.clients[l.nextJoin]
+		l.nextJoin++
+		if err := l.connect(c); err != nil {
+			l.failure = err
+			return
+		}
+	}
+}
+
+// turn waits for at most wait and handles what has happened.
+func (l *Loop) turn(ctx context.Context, wait time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n, err := l.wait(wait)
+	if err != nil {
+		return fmt.Errorf("wait for sockets: %w", err)
+	}
+	for _, ev := range l.events[:n] {
+		c := &l.clients[ev.Fd]
+		if c.fd < 0 {
+			continue
+		}
+		if c.deaf && ev.Events&(syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+			l.broke(c, errors.New("a slow client was cut"))
+			continue
+		}
+		if ev.Events&syscall.EPOLLOUT != 0 {
+			l.writable(c)
+		}
+		if ev.Events&^uint32(syscall.EPOLLOUT) != 0 && !c.deaf && c.fd >= 0 {
+			l.readable(c)
+		}
+	}
+	return l.failure
+}
+
+// wait is epoll_pwait2, whose timeout is finer than a millisecond.
+func (l *Loop) wait(d time.Duration) (int, error) {
+	const epollPwait2 = 441
+	ts := syscall.NsecToTimespec(int64(d))
+	n, _, errno := syscall.Syscall6(epollPwait2, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])),
+		uintptr(len(l.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case syscall.EINTR:
+		return 0, nil
+	}
+	return 0, errno
+}
+
+func (l *Loop) connect(c *Client) error {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make socket: %w", err)
+	}
+	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	if l.cfg.Sources > 1 {
+		const bindAddressNoPort = 24
+		syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, bindAddressNoPort, 1)
+		from := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + c.id%l.cfg.Sources)}}
+		if err := syscall.Bind(fd, from); err != nil {
+			syscall.Close(fd)
+			return fmt.Errorf("bind to a source address: %w", err)
+		}
+	}
+	addr := l.cfg.Addrs[c.id%len(l.cfg.Addrs)]
+	to := &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+	if err := syscall.Connect(fd, to); err != nil && !errors.Is(err, syscall.EINPROGRESS) {
+		syscall.Close(fd)
+		return fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	c.fd, c.upgraded, c.in, c.out = fd, false, nil, nil
+	c.began, c.waiting = time.Now().UnixNano(), len(c.seats)
+	rand.Read(c.instance[:])
+	for i := range c.seats {
+		c.seats[i].joined, c.seats[i].last, c.seats[i].next = false, 0, 0
+	}
+	l.joining++
+	c.out = l.cfg.Protocol.Greet(nil, c)
+	ev := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLOUT, Fd: int32(c.id)}
+	if err := syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("watch socket: %w", err)
+	}
+	return nil
+}
+
+func (l *Loop) watch(c *Client, events uint32) {
+	ev := syscall.EpollEvent{Events: events, Fd: int32(c.id)}
+	if err := syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_MOD, c.fd, &ev); err != nil {
+		l.failure = fmt.Errorf("watch socket: %w", err)
+	}
+}
+
+// drop closes a connection.
+func (l *Loop) drop(c *Client) {
+	if c.fd < 0 {
+		return
+	}
+	syscall.Close(c.fd)
+	c.fd = -1
+	for i := range c.seats {
+		if c.seats[i].joined {
+			l.seats--
+		}
+	}
+	if c.waiting > 0 {
+		l.joining--
+	}
+}
+
+// broke counts a connection that the server ended.
+func (l *Loop) broke(c *Client, why error) {
+	l.drop(c)
+	l.stats.Broken++
+	if !l.measuring {
+		l.failure = fmt.Errorf("client %d: %w", c.id, why)
+	}
+}
+
+func (l *Loop) readable(c *Client) {
+	n, err := syscall.Read(c.fd, l.buf)
+	switch {
+	case err == syscall.EAGAIN || err == syscall.EINTR:
+		return
+	case err != nil:
+		l.broke(c, err)
+		return
+	case n == 0:
+		l.broke(c, errors.New("the server closed the connection"))
+		return
+	}
+	p := l.buf[:n]
+	if len(c.in) > 0 {
+		p = append(c.in, p...)
+	}
+	for len(p) > 0 {
+		n, err := l.cfg.Protocol.Take(l, c, p)
+		if err != nil {
+			l.broke(c, err)
+			return
+		}
+		if n == 0 {
+			break
+		}
+		p = p[n:]
+	}
+	c.in = append(c.in[:0:0], p...)
+	if len(p) == 0 {
+		c.in = nil
+	}
+}
+
+func (l *Loop) writable(c *Client) {
+	n, err := syscall.Write(c.fd, c.out)
+	if err != nil && err != syscall.EAGAIN {
+		l.broke(c, err)
+		return
+	}
+	if c.out = c.out[max(0, n):]; len(c.out) == 0 {
+		c.out = nil
+		l.watch(c, syscall.EPOLLIN)
+	}
+}
+
+// send writes at once what the socket takes.
+func (l *Loop) send(c *Client, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if len(c.out) > 0 {
+		c.out = append(c.out, p...)
+		return
+	}
+	n, err := syscall.Write(c.fd, p)
+	if err != nil && err != syscall.EAGAIN {
+		l.broke(c, err)
+		return
+	}
+	if n = max(0, n); n < len(p) {
+		c.out = append(c.out, p[n:]...)
+		l.watch(c, syscall.EPOLLIN|syscall.EPOLLOUT)
+	}
+}
+
+// Close ends all connections.
+func (l *Loop) Close() {
+	for i := range l.clients {
+		if c := &l.clients[i]; c.fd >= 0 {
+			syscall.Close(c.fd)
+			c.fd = -1
+		}
+	}
+	syscall.Close(l.epoll)
+}

@@ -1,0 +1,142 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/limpet-games/limpet/bench/load"
+	"github.com/limpet-games/limpet/bench/system"
+)
+
+// runner runs systems.
+type runner struct {
+	dir      string // of logs and binaries
+	profiles string // directory for CPU profiles; empty: none
+	progress io.Writer
+}
+
+// warmUp is played before what counts.
+const warmUp = time.Second
+
+// run starts a system, plays the plan with it, and stops it.
+func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
+	res := result{System: name, Plan: p}
+	sys, err := system.Start(ctx, name, system.Params{
+		Dir: r.dir, Binaries: filepath.Join(r.dir, "bin"), Pin: p.Pin, Tick: p.Tick, Size: p.Size,
+		Messages: p.Messages, Reliable: p.Reliable, Echo: p.Echo, Gateways: p.Gateways, Store: p.Store,
+	})
+	if err != nil {
+		return res, err
+	}
+	defer sys.Stop()
+	clients, err := load.New(load.Config{
+		Protocol: sys.Protocol, Addrs: sys.Addrs, Clients: p.Clients, PerRoom: p.PerRoom, Seats: p.Seats,
+		Rate: p.Rate, Echo: p.PingPong, Slow: p.Slow, Churn: p.Churn, Joining: p.Joining, Sources: p.Sources,
+		Progress: func(s load.Stats) { r.show(name, s) },
+	})
+	if err != nil {
+		return res, err
+	}
+	defer clients.Close()
+	empty, err := take(sys)
+	if err != nil {
+		return res, err
+	}
+	if err := clients.Join(ctx); err != nil {
+		return res, fmt.Errorf("%s: %w", name, err)
+	}
+	joined := clients.Joined()
+	in, err := take(sys)
+	if err != nil {
+		return res, err
+	}
+	res.addJoins(empty, in)
+	if _, err := clients.Play(ctx, warmUp); err != nil {
+		return res, fmt.Errorf("%s: %w", name, err)
+	}
+	return res, r.measure(ctx, sys, clients, p, joined, empty, &res)
+}
+
+func (r *runner) measure(ctx context.Context, sys *system.System, clients *load.Loop, p plan, joined load.Stats, empty sample, res *result) error {
+	before, err := take(sys)
+	if err != nil {
+		return err
+	}
+	profiled := r.profile(sys, p.Duration)
+	played, err := clients.Play(ctx, p.Duration)
+	if err != nil {
+		return fmt.Errorf("%s: %w", sys.Name, err)
+	}
+	after, err := take(sys)
+	if err != nil {
+		return err
+	}
+	r.show("", load.Stats{})
+	res.addLoad(p, joined, played)
+	var names []string
+	for _, proc := range sys.Procs {
+		names = append(names, proc.Name)
+	}
+	res.addUsage(names, empty, before, after)
+	return profiled()
+}
+
+// profile has every process with an operations listener profiled while the
+// clients play; the function returned waits for that.
+func (r *runner) profile(sys *system.System, d time.Duration) func() error {
+	if r.profiles == "" {
+		return func() error { return nil }
+	}
+	ended := make(chan error, len(sys.Procs))
+	n := 0
+	for _, proc := range sys.Procs {
+		if proc.Ops == "" {
+			continue
+		}
+		n++
+		go func() {
+			ended <- proc.Profile(max(time.Second, d-time.Second), filepath.Join(r.profiles, proc.Name+".pprof"))
+		}()
+	}
+	return func() error {
+		for range n {
+			if err := <-ended; err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// show prints progress on one line; an empty name clears it.
+func (r *runner) show(name string, s load.Stats) {
+	if r.progress == nil {
+		return
+	}
+	if name == "" {
+		fmt.Fprint(r.progress, "\r\x1b[K")
+		return
+	}
+	fmt.Fprintf(r.progress, "\r\x1b[K%s: %2.0f s, %d deliveries, %d lost, lateness p99 %.1f ms", name, s.For.Seconds(),
+		s.Deliveries, s.Lost, float64(s.Lateness.ValueAtPercentile(99))/1e6)
+}
+
+func take(sys *system.System) (sample, error) {
+	var s sample
+	for _, p := range sys.Procs {
+		u, err := p.Usage()
+		if err != nil {
+			return s, fmt.Errorf("usage of %s: %w", p.Name, err)
+		}
+		s.all = append(s.all, u)
+	}
+	self, err := system.ProcUsage(os.Getpid())
+	s.self, s.at = self, time.Now()
+	return s, err
+}
