@@ -31,7 +31,7 @@ func run(m *testing.M) int {
 }
 
 // program builds a package of this module once and returns the binary.
-func program(t *testing.T, pkg string) string {
+func program(t testing.TB, pkg string) string {
 	t.Helper()
 	path := filepath.Join(bin, strings.ReplaceAll(pkg, "/", "-"))
 	building.Lock()
@@ -50,7 +50,7 @@ var building sync.Mutex
 
 // startCluster starts a cluster that ends with the test. Its logs stay where
 // LIMPET_E2E_LOGS names a directory for them.
-func startCluster(t *testing.T, hosts, gateways int) *cluster.Cluster {
+func startCluster(t testing.TB, hosts, gateways int) *cluster.Cluster {
 	t.Helper()
 	dir := os.Getenv("LIMPET_E2E_LOGS")
 	if dir == "" {

@@ -68,6 +68,15 @@ type Stateful interface {
 	State() any
 }
 
+// Upgrader fills the value that State returns from that of an older version of
+// its kind (Kind.StateVersion; 0 where none was given). decode reads the old
+// state into whatever fits it, and may be called more than once. An error
+// leaves the room unavailable and its checkpoint as it is. Without an Upgrader
+// an older state is decoded like one of this version.
+type Upgrader interface {
+	Upgrade(from uint32, decode func(into any) error) error
+}
+
 // Stopper is told when the room stops here: it was empty, closed, or moves on.
 type Stopper interface {
 	Stop(r Room)
@@ -86,6 +95,10 @@ type StartReason uint8
 const (
 	Created  StartReason = iota // for the first time
 	Restored                    // from a checkpoint, after a crash or an idle time
+	// Replayed: in the middle of a journaled room's life, which goes on where it
+	// was. Start rebuilds what State does not hold and nothing else: what it
+	// sends, sets or draws here is left out.
+	Replayed
 )
 
 // Reason is why a member left.

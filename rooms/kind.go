@@ -11,11 +11,15 @@ type Kind struct {
 	Name string         // in ids and URLs: a-z, 0-9, '-', '_', '.'
 	New  func() Handler // makes the handler of one room
 
-	TickRate   int           // calls of Tick a second, 1 to 128; default 20 for a Ticker
-	MaxMembers int           // seats; default 50
-	Durability Durability    // default Checkpoint(time.Second)
-	Grace      time.Duration // how long a dropped member keeps its place; default 30 s
-	EmptyAfter time.Duration // how long an empty room stays in memory; default 30 s
+	TickRate   int        // calls of Tick a second, 1 to 128; default 20 for a Ticker
+	MaxMembers int        // seats; default 50
+	Durability Durability // default Checkpoint(time.Second)
+	// StateVersion is the version of what State returns. Raise it when a new
+	// build's state is not what an older one's decodes to, and make the handler
+	// an Upgrader. Checkpoints of a newer version are refused.
+	StateVersion uint32
+	Grace        time.Duration // how long a dropped member keeps its place; default 30 s
+	EmptyAfter   time.Duration // how long an empty room stays in memory; default 30 s
 	// ResumeMessages and ResumeBytes bound the reliable messages kept for
 	// members that come back; default 1024 and 256 KiB.
 	ResumeMessages int
@@ -25,10 +29,13 @@ type Kind struct {
 	Mailbox int
 }
 
-// Durability is what a kind's rooms survive. Make one with None or Checkpoint.
+// Durability is what a kind's rooms survive. Make one with None, Checkpoint or
+// Journal.
 type Durability struct {
 	none     bool
 	interval time.Duration
+	journal  bool
+	degrades bool
 }
 
 // None keeps rooms in memory only: a crash ends them.
@@ -38,6 +45,35 @@ func None() Durability { return Durability{none: true} }
 // After a crash the room goes back at most that far, and clients' kept inputs
 // are applied again.
 func Checkpoint(interval time.Duration) Durability { return Durability{interval: interval} }
+
+// JournalCheckpoints is the time between checkpoints of a journaled room.
+const JournalCheckpoints = 5 * time.Second
+
+// Journal writes every event to the store before anything that depends on it is
+// heard: after a crash the room is where it was, and no member sees it go back.
+// Output waits for the store, about a round trip. The handler must be
+// deterministic: given the same calls in the same order, with the same Now and
+// Rand, it does and says the same; so it ranges over no map, reads no clock and
+// no file where that decides what it does. Messages of more than a few
+// kilobytes per input make checkpoints big: they hold the resume window.
+//
+// While the store does not answer the room stands still, with its inputs
+// queued; see Degrading.
+func Journal() Durability { return Durability{interval: JournalCheckpoints, journal: true} }
+
+// Degrading is Journal for a room that plays on when the store has not answered
+// for a second, as Checkpoint(JournalCheckpoints) would: a crash before the
+// store is back takes it back to where the store last answered.
+func (d Durability) Degrading() Durability {
+	d.degrades = true
+	return d
+}
+
+// Journaled says whether events are written to a journal.
+func (d Durability) Journaled() bool { return d.journal }
+
+// Degrades says whether a journaled room plays on without its store.
+func (d Durability) Degrades() bool { return d.degrades }
 
 // Interval is the time between checkpoints, 0 for None.
 func (d Durability) Interval() time.Duration { return d.interval }

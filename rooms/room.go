@@ -40,6 +40,15 @@ type Room interface {
 	// StopTimer forgets a timer.
 	StopTimer(name string)
 
+	// Durable calls f on the room's goroutine once all that has happened up to
+	// now is durable: "this trade is safe" can wait until then. In a journaled
+	// room that is when this event is stored, with Checkpoint after a checkpoint
+	// that is made at once, with None after the call that is under way. A room
+	// that ends first never calls f; nor does one that is restored, but for a
+	// journaled one, which calls it again where it was. It panics beyond
+	// MaxBarriers that wait.
+	Durable(f func())
+
 	// SetLabels replaces the labels by which the room is found and listed. At
 	// most MaxLabels of MaxLabelBytes each; it panics beyond.
 	SetLabels(labels map[string]string)
@@ -55,6 +64,7 @@ type Room interface {
 // Bounds of a room's own settings.
 const (
 	MaxTimers     = 256
+	MaxBarriers   = 1024
 	MaxLabels     = 16
 	MaxLabelBytes = 64
 )

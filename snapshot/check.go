@@ -63,7 +63,26 @@ func (r SaveRequest) Check(maxBytes int) error {
 	if len(r.Data) > maxBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooBig, len(r.Data), maxBytes)
 	}
+	if r.Journal > maxNumber {
+		return fmt.Errorf("%w: journal entry %d: want at most %d", ErrBadRequest, r.Journal, uint64(maxNumber))
+	}
 	return checkNumber("save count", r.Seq)
+}
+
+// Check says what no store takes as an append.
+func (r AppendRequest) Check() error {
+	if err := r.Claim.Check(); err != nil {
+		return err
+	}
+	for _, e := range r.Entries {
+		if len(e) > MaxEntryBytes {
+			return fmt.Errorf("%w: journal entry of %d bytes, at most %d", ErrTooBig, len(e), MaxEntryBytes)
+		}
+	}
+	if len(r.Entries) > MaxJournalEntries {
+		return fmt.Errorf("%w: %d journal entries, at most %d", ErrTooBig, len(r.Entries), MaxJournalEntries)
+	}
+	return checkNumber("journal entry", r.First)
 }
 
 func checkRoom(r wire.RoomID) error {

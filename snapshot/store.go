@@ -52,7 +52,37 @@ type ClaimResult struct {
 	Claim   Claim
 	Created bool   // no earlier incarnation is open: the room starts empty
 	Data    []byte // the room's checkpoint, nil where it never saved one
+	Journal Journal
 	Err     error
+}
+
+// Journal is what was appended to a room since its checkpoint. Entries are
+// numbered through an incarnation, over all its claims.
+type Journal struct {
+	Base    uint64   // entries up to this one are in the checkpoint
+	Entries [][]byte // the first is Base+1
+}
+
+// Last is the number of the last entry.
+func (j Journal) Last() uint64 { return j.Base + uint64(len(j.Entries)) }
+
+// After is the journal once a checkpoint covers the entries up to number n.
+func (j Journal) After(n uint64) Journal {
+	if n <= j.Base {
+		return j
+	}
+	return Journal{Base: n, Entries: j.Entries[min(n-j.Base, uint64(len(j.Entries))):]}
+}
+
+// AppendRequest adds entries to a room's journal under a claim; First is the
+// number of the first of them. Those that the store has, or that a checkpoint
+// covers, are passed over, so that a retry is safe; one number means one
+// content. Entries that would leave a gap behind the stored ones are answered
+// ErrGap.
+type AppendRequest struct {
+	Claim   Claim
+	First   uint64
+	Entries [][]byte
 }
 
 // SaveRequest stores a checkpoint under a claim. Seq is the room's count of
@@ -63,6 +93,10 @@ type SaveRequest struct {
 	Claim Claim
 	Seq   uint64
 	Data  []byte
+	// Journal is the number of the last journal entry whose effect the
+	// checkpoint holds: entries up to it are dropped in the same step. 0 where
+	// the room keeps no journal.
+	Journal uint64
 }
 
 // CloseRequest ends an incarnation for good. A tombstone keeps its epoch.
@@ -90,7 +124,12 @@ var (
 	// full state. Answering a load or an ordinary claim: the room's record is
 	// there but its checkpoint is lost, which is never taken for "empty".
 	ErrMissing = errors.New("the store has lost the room")
-	// ErrTooBig: the checkpoint is above the store's limit. It is wrapped.
+	// ErrGap: entries between the store's last one and those appended are
+	// missing: the store lost some. The caller saves a checkpoint, which covers
+	// them. Wrapped.
+	ErrGap = errors.New("journal has a gap")
+	// ErrTooBig: the checkpoint, or the journal with what is appended, is above
+	// the store's limit. It is wrapped.
 	ErrTooBig = errors.New("checkpoint above the size limit")
 	// ErrLeaseEnded: the lease has ended or was ended by another.
 	ErrLeaseEnded = errors.New("lease has ended")
@@ -107,6 +146,11 @@ const (
 	// DefaultMaxBytes bounds a checkpoint, as Encode gave it, unless a store is
 	// opened with another limit.
 	DefaultMaxBytes = 1 << 20
+	// MaxJournalEntries bounds a room's journal; appending beyond is answered
+	// ErrTooBig, and a checkpoint makes room.
+	MaxJournalEntries = 1 << 16
+	// MaxEntryBytes bounds one entry.
+	MaxEntryBytes = 128 << 10
 	// MaxFloor bounds ClaimRequest.Floor, exclusively: epochs and save counts
 	// are numbers below 2^53, which scripts in Redis can compute with.
 	MaxFloor = 1 << 52
@@ -148,6 +192,9 @@ type Store interface {
 	Check(ctx context.Context, claims []Claim) ([]error, error)
 	// Save stores checkpoints: nil, ErrFenced, ErrMissing or ErrTooBig each.
 	Save(ctx context.Context, reqs []SaveRequest) ([]error, error)
+	// Append adds to journals: nil, ErrFenced, ErrMissing, ErrGap or ErrTooBig
+	// each. A room's entries are appended all or none.
+	Append(ctx context.Context, reqs []AppendRequest) ([]error, error)
 	// Close writes tombstones: nil, ErrFenced or ErrMissing each.
 	Close(ctx context.Context, reqs []CloseRequest) ([]error, error)
 	// Load reads checkpoints without claiming: Data is nil where there is none.
@@ -169,5 +216,7 @@ type LoadResult struct {
 	Holder Holder
 	Closed bool
 	Data   []byte
-	Err    error
+
+	Journal Journal
+	Err     error
 }

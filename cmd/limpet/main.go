@@ -31,6 +31,8 @@ func commands() []command {
 		{"join", "join a room: lines in are inputs, events come out as JSON", func(ctx context.Context, args []string, s streams) int {
 			return runJoin(ctx, args, s.in, s.out, s.err)
 		}},
+		{"rehearse", "load a store's rooms into a build, read only", offline("rehearse")},
+		{"replay", "run a room's journal again, event by event", offline("replay")},
 		{"ps", "list gateways, room hosts and rooms", runPs},
 		{"gatewayd", "be a gateway", runGatewayd},
 		{"roomd", "be a host of the sample rooms", runRoomd},

@@ -40,6 +40,13 @@ func Kind(name string, interval time.Duration) rooms.Kind {
 	}
 }
 
+// JournalKind makes ledger rooms that never go back.
+func JournalKind(name string) rooms.Kind {
+	k := Kind(name, time.Second)
+	k.Durability = rooms.Journal()
+	return k
+}
+
 type ledger struct{ book Book }
 
 func (l *ledger) State() any { return &l.book }

@@ -13,5 +13,6 @@ func main() {
 	host.Main(
 		ledger.Kind("ledger", time.Second),
 		ledger.Kind("ledger-fast", 100*time.Millisecond),
+		ledger.JournalKind("ledger-journal"),
 	)
 }

@@ -157,6 +157,7 @@ func (s *stage) Only(m ...rooms.Member) rooms.Audience {
 	return audience{s, to}
 }
 
+func (s *stage) Durable(func())                 {}
 func (s *stage) SetTimer(string, time.Duration) {}
 func (s *stage) StopTimer(string)               {}
 func (s *stage) SetLabels(l map[string]string)  { s.labels, s.labeled = maps.Clone(l), s.labeled+1 }

@@ -35,7 +35,8 @@ func (r *room) durable() bool { return r.kind.Durability != rooms.None() }
 // wantsSave reports whether there is something to save and nothing in the way.
 func (r *room) wantsSave() bool {
 	s := &r.save
-	return r.durable() && !s.busy && !s.reclaiming && !r.close.asked && (s.again || r.actor.Dirty())
+	return r.durable() && !s.busy && !s.reclaiming && !r.close.asked && (s.again || r.actor.Dirty() || r.wantsCut()) &&
+		!r.holdsCut()
 }
 
 // saveAt is when the next checkpoint is due, zero where none is wanted.
@@ -43,8 +44,14 @@ func (r *room) saveAt() time.Time {
 	if !r.wantsSave() {
 		return time.Time{}
 	}
+	if r.wantsCut() && !r.save.again {
+		return r.save.encoded.Add(cutPause)
+	}
 	return r.save.due
 }
+
+// cutPause is at least between two checkpoints that the journal asks for.
+const cutPause = 100 * time.Millisecond
 
 // checkpoint encodes the room, if that is due, and hands it to the writer. The
 // store is never waited for.
@@ -53,9 +60,10 @@ func (r *room) checkpoint(now time.Time) {
 	if s.changed.IsZero() && r.actor.Dirty() {
 		s.changed = now
 	}
-	if !r.wantsSave() || now.Before(s.due) && (s.again || !r.actor.Urgent()) {
+	if !r.wantsSave() || now.Before(r.saveAt()) && (s.again || !r.actor.Urgent()) {
 		return
 	}
+	r.rejournal()
 	req, err := r.encode(now, r.claim)
 	if err != nil {
 		r.refuse(now, err)
@@ -73,14 +81,15 @@ func (r *room) encode(now time.Time, c snapshot.Claim) (snapshot.SaveRequest, er
 	}
 	s := &r.save
 	s.seq++
-	head := snapshot.Header{Kind: r.kind.Name, Incarnation: c.Incarnation, Epoch: c.Epoch, Seq: s.seq}
+	r.journal.entries, r.journal.bytes = 0, 0
+	head := snapshot.Header{Kind: r.kind.Name, StateVersion: r.kind.StateVersion, Incarnation: c.Incarnation, Epoch: c.Epoch, Seq: s.seq}
 	data, err := snapshot.Encode(head, sealState(now, body))
 	if err != nil {
 		return snapshot.SaveRequest{}, err
 	}
 	s.cut, s.encoded, s.due = cut, now, now.Add(r.kind.Durability.Interval())
 	r.metrics.checkpointBytes.Observe(float64(len(data)))
-	return snapshot.SaveRequest{Claim: c, Seq: s.seq, Data: data}, nil
+	return snapshot.SaveRequest{Claim: c, Seq: s.seq, Data: data, Journal: cut.Journal()}, nil
 }
 
 // saved takes the writer's answer. An error ends the copy.
@@ -99,6 +108,7 @@ func (r *room) saved(now time.Time, err error) error {
 		if r.actor.Dirty() {
 			s.changed = s.encoded
 		}
+		r.cutAt(s.cut.Journal())
 		r.actor.Saved(now, s.cut)
 		r.heedStore(now)
 	case errors.Is(err, snapshot.ErrFenced):

@@ -54,6 +54,12 @@ func (r *room) live(ctx context.Context) {
 // gateways look the room up again.
 func (r *room) end(why error) {
 	r.over.Store(true)
+	if r.journaled() {
+		r.host.appender.stop(r.journal.tail)
+		if r.journal.frozen {
+			r.metrics.froze(false)
+		}
+	}
 	r.refuseRest()
 	r.metrics.ended(why)
 	var fail *failure
@@ -155,10 +161,14 @@ func (r *room) stop() {
 // is saved. A room of a kind without durability is closed.
 func (r *room) park() {
 	r.stop()
-	if r.host.lease.valid() {
-		r.flush()
+	if r.journaled() { // what it said last may be heard once it is saved
+		defer r.out.reset()
+	} else {
+		if r.host.lease.valid() {
+			r.flush()
+		}
+		r.out.reset()
 	}
-	r.out.reset()
 	if r.actor.Failure() != nil {
 		return // what is in the store is better
 	}
@@ -168,8 +178,11 @@ func (r *room) park() {
 		ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
 		defer cancel()
 		err = r.host.tombstone(ctx, r.claim)
-	case r.save.busy || r.save.again || r.actor.Dirty():
+	case r.save.busy || r.save.again || r.actor.Dirty() || r.journaled():
 		err = r.lastSave(r.claim)
+	}
+	if err == nil && r.journaled() && r.host.lease.valid() {
+		r.flush()
 	}
 	if err != nil {
 		r.log.Error().Err(err).Msg("room not saved when it stopped")
@@ -202,10 +215,12 @@ func (r *room) succeed(g grant) {
 	body, _, err := r.actor.Encode()
 	var n *room
 	if err == nil {
-		n, err = r.host.newRoom(r.kind, g, body, 0, r.save.seq)
+		n, err = r.host.newRoom(r.kind, g, copyOf{
+			body: body, seq: r.save.seq, version: r.kind.StateVersion, journal: snapshot.Journal{Base: r.actor.Recorded()},
+		})
 	}
 	if err == nil {
-		n.save.again, n.save.due = true, time.Time{}
+		n.save.again, n.save.due, n.journal.waits = true, time.Time{}, n.journaled()
 		if r.host.enter(n) {
 			r.drop(nil)
 			return

@@ -80,15 +80,16 @@ func (c *Config) check() error {
 // it implements directory.Host.
 type Host struct {
 	// Static.
-	cfg     Config
-	log     zerolog.Logger
-	kinds   map[string]rooms.Kind
-	metrics *metrics
-	lease   *lease
-	writer  *snapshot.Writer
-	claims  *batcher[snapshot.ClaimRequest, snapshot.ClaimResult]
-	closes  *batcher[snapshot.CloseRequest, error]
-	faults  *faults
+	cfg      Config
+	log      zerolog.Logger
+	kinds    map[string]rooms.Kind
+	metrics  *metrics
+	lease    *lease
+	writer   *snapshot.Writer
+	claims   *batcher[snapshot.ClaimRequest, snapshot.ClaimResult]
+	closes   *batcher[snapshot.CloseRequest, error]
+	appender *appender
+	faults   *faults
 
 	storeUp  storeState
 	running  sync.WaitGroup // every goroutine of rooms and activations
@@ -138,6 +139,7 @@ func New(cfg Config) (*Host, error) {
 	h.lease = newLease(h)
 	h.claims = newBatcher("claim rooms", cfg.MaxActivations, cfg.Store.Claim)
 	h.closes = newBatcher("close rooms", cfg.MaxActivations, cfg.Store.Close)
+	h.appender = newAppender(cfg.Store, h.metrics)
 	w := cfg.Writer
 	w.Store, w.Log, w.Metrics = cfg.Store, cfg.Log, cfg.Metrics
 	w.OnState = func(up bool) { h.storeChanged(&h.storeUp.writerDown, !up) }
@@ -158,7 +160,7 @@ func (h *Host) Run(ctx context.Context) error {
 	var eg errgroup.Group
 	eg.Go(func() error { return h.lease.run(leased) })
 	for _, run := range []func(context.Context) error{
-		h.writer.Run, h.claims.run, h.closes.run, h.watch,
+		h.writer.Run, h.claims.run, h.closes.run, h.appender.run, h.watch,
 	} {
 		eg.Go(func() error { return run(services) })
 	}

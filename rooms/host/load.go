@@ -21,7 +21,7 @@ import (
 // load makes a copy from what a claim brought.
 func (h *Host) load(k rooms.Kind, g grant) (*room, error) {
 	if g.Data == nil {
-		return h.newRoom(k, g, nil, 0, 0)
+		return h.newRoom(k, g, copyOf{journal: g.Journal})
 	}
 	head, state, err := snapshot.Decode(g.Data, k.Name, 0)
 	if err != nil {
@@ -34,12 +34,23 @@ func (h *Host) load(k rooms.Kind, g grant) (*room, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.newRoom(k, g, body, max(0, time.Since(at)), head.Seq)
+	return h.newRoom(k, g, copyOf{
+		body: body, age: max(0, time.Since(at)), seq: head.Seq, version: head.StateVersion, journal: g.Journal,
+	})
+}
+
+// copyOf is what a copy starts from.
+type copyOf struct {
+	body    []byte // nil: nothing was saved
+	age     time.Duration
+	seq     uint64 // of its saves
+	version uint32 // of its state
+	journal snapshot.Journal
 }
 
 // newRoom makes a copy that does not run yet: it decodes the state and calls
 // the handler's Start.
-func (h *Host) newRoom(k rooms.Kind, g grant, body []byte, age time.Duration, seq uint64) (r *room, err error) {
+func (h *Host) newRoom(k rooms.Kind, g grant, from copyOf) (r *room, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
@@ -55,17 +66,28 @@ func (h *Host) newRoom(k rooms.Kind, g grant, body []byte, age time.Duration, se
 		ports:   map[*port]struct{}{},
 		began:   now,
 	}
-	r.save = saving{seq: seq, due: now.Add(spread(r.id, k.Durability.Interval()))}
+	r.save = saving{seq: from.seq, due: now.Add(spread(r.id, k.Durability.Interval()))}
 	r.actor, err = actor.New(actor.Config{
 		Kind: k, Room: r.id, Incarnation: g.Claim.Incarnation, Epoch: g.Claim.Epoch,
 		Host: string(h.cfg.Node), Log: roomLog(r.log), Seed: seed(),
-		Saved: body, Age: age, Poisoned: h.faults.poisoned(r.id),
+		Saved: from.body, Age: from.age, Poisoned: h.faults.poisoned(r.id),
+		StateVersion: from.version, Journal: from.journal.Entries, JournalBase: from.journal.Base,
 	}, now)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.actor.Failure(); err != nil {
 		return nil, err
+	}
+	if why := r.actor.Diverged(); why != "" {
+		r.metrics.diverged.Inc()
+		r.log.Error().Str("at", why).Msg("replay went another way than the room had gone: " +
+			"its code is not deterministic, or another build's; members are told of a rewind")
+	}
+	if k.Durability.Journaled() {
+		r.journal.tail = &tail{claim: r.claim, wake: r.box.wake}
+		r.journal.tail.stored.Store(from.journal.Last())
+		r.journal.entries = len(from.journal.Entries)
 	}
 	r.timer = time.NewTimer(0) // the first step arms it
 	return r, nil

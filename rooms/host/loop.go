@@ -38,8 +38,10 @@ type room struct {
 	ports   map[*port]struct{}
 	taken   batch
 	handled int // of taken
+	own     []event
 	out     outbox
 	save    saving
+	journal journaling
 	close   closing
 	timer   *time.Timer
 	armed   time.Time         // when timer fires, zero if it does not
@@ -86,16 +88,10 @@ func (r *room) step(ctx context.Context) error {
 	}
 	now := time.Now()
 	r.heedStore(now)
-	if err := r.handleAll(ctx, now); err != nil {
+	if err := r.advance(ctx, now); err != nil {
 		return err
 	}
-	r.calls.begin()
-	r.actor.Tick(now)
-	r.actor.Flush(now)
-	r.calls.end()
-	if err := r.failed(); err != nil {
-		return err
-	}
+	r.submit()
 	if err := r.settle(now); err != nil {
 		return err
 	}
@@ -104,6 +100,41 @@ func (r *room) step(ctx context.Context) error {
 	}
 	r.publish()
 	r.arm(now)
+	return nil
+}
+
+// advance handles events and lets time pass, unless the room stands still
+// because its journal does not reach the store.
+func (r *room) advance(ctx context.Context, now time.Time) error {
+	r.calls.begin()
+	defer r.calls.end()
+	if err := r.handleOwn(now); err != nil {
+		return err
+	}
+	if err := r.heedJournal(now); err != nil {
+		return err
+	}
+	if !r.journal.frozen {
+		if err := r.handleAll(ctx, now); err != nil {
+			return err
+		}
+		r.calls.begin()
+		r.actor.Tick(now)
+		r.actor.Flush(now)
+	}
+	return r.failed()
+}
+
+// handleOwn takes the answers to the room's own requests.
+func (r *room) handleOwn(now time.Time) error {
+	r.own = r.box.takeOwn(r.own)
+	for i := range r.own {
+		ev := &r.own[i]
+		r.counts[ev.kind]++
+		if err := r.handle(now, ev, nil); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -196,7 +227,7 @@ func (r *room) settle(now time.Time) error {
 	} else if r.empty.IsZero() {
 		r.empty = now
 	}
-	if due := r.idleAt(); !due.IsZero() && !now.Before(due) && r.box.closeIfEmpty() {
+	if due := r.idleAt(); !due.IsZero() && !r.journal.frozen && !now.Before(due) && r.box.closeIfEmpty() {
 		return errIdle
 	}
 	return nil
@@ -213,7 +244,10 @@ func (r *room) idleAt() time.Time {
 
 // arm sets the one timer to what is due next.
 func (r *room) arm(now time.Time) {
-	due := earliest(r.actor.Next(), r.saveAt(), r.idleAt(), r.askAt)
+	due := earliest(r.actor.Next(), r.saveAt(), r.idleAt(), r.askAt, r.journal.wakeAt)
+	if r.journal.frozen {
+		due = earliest(r.saveAt(), r.journal.wakeAt)
+	}
 	if due.Equal(r.armed) {
 		return
 	}
@@ -237,9 +271,7 @@ func earliest(ts ...time.Time) time.Time {
 
 // post puts an event of this host's own into the room's mailbox.
 func (r *room) post(ev event) {
-	if _, first := r.box.put(ev, nil); first {
-		r.box.wake()
-	}
+	r.box.putOwn(ev)
 }
 
 func (r *room) location() directory.Location {

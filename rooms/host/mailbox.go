@@ -63,6 +63,7 @@ type mailbox struct {
 	next     batch
 	inputs   int
 	controls int
+	own      []event // answers to the room's own requests
 	closed   bool
 }
 
@@ -136,6 +137,26 @@ func (b *mailbox) lose(l loss) verdict {
 	return dropped
 }
 
+// putOwn takes in an answer to a request of the room's own. They are handled
+// ahead of everything else, and while the room stands still.
+func (b *mailbox) putOwn(ev event) {
+	b.mu.Lock()
+	if !b.closed {
+		b.own = append(b.own, ev)
+	}
+	b.mu.Unlock()
+	b.wake()
+}
+
+// takeOwn swaps the answers for an emptied list.
+func (b *mailbox) takeOwn(used []event) []event {
+	clear(used)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	used, b.own = b.own, used[:0]
+	return used
+}
+
 // wake makes the room look into its mailbox. It never blocks.
 func (b *mailbox) wake() {
 	select {
@@ -187,7 +208,7 @@ func (b *mailbox) close() batch {
 func (b *mailbox) closeIfEmpty() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.next.events) > 0 {
+	if len(b.next.events)+len(b.own) > 0 {
 		return false
 	}
 	b.closed = true

@@ -145,7 +145,7 @@ func newInputPath(tb testing.TB) *inputPath {
 	h.lease.set(1 << 62)
 	g := grant{holder: "a#1/1"}
 	g.Claim.Room, g.Claim.Epoch, g.Claim.Incarnation = "silent/one", 5, 5
-	r, err := h.newRoom(h.kinds["silent"], g, nil, 0, 0)
+	r, err := h.newRoom(h.kinds["silent"], g, copyOf{})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -45,9 +45,13 @@ func newFlags(s *settings) *daemon.Flags {
 	return f
 }
 
-// Command is Main with the arguments given; it returns the exit status: 0
+// Command is Main with the arguments given. "rehearse" and "replay" as the first
+// read a store instead (see their --help); it returns the exit status: 0
 // after a clean end, 1 after a failure, 2 for a wrong setting.
 func Command(args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
+	if status, ran := runOffline(args, out, errOut, kinds); ran {
+		return status
+	}
 	var s settings
 	f := newFlags(&s)
 	f.Out, f.Err = out, errOut

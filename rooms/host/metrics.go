@@ -26,6 +26,10 @@ type metrics struct {
 	holds       prometheus.Counter
 	lease       prometheus.Gauge
 	leasesLost  prometheus.Counter
+
+	appendTook  prometheus.Observer
+	appendRooms prometheus.Observer
+	appendFails prometheus.Counter
 }
 
 // kindMetrics are one kind's, looked up once a room.
@@ -41,6 +45,9 @@ type kindMetrics struct {
 	stuck             prometheus.Counter
 	ticks             prometheus.Counter
 	ticksSkipped      prometheus.Counter
+	frozen            prometheus.Gauge
+	degraded          prometheus.Counter
+	diverged          prometheus.Counter
 	endings           *prometheus.CounterVec
 }
 
@@ -60,6 +67,9 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		holds:       f.counter("limpet_host_holds_total", "Times a room waited for the lease."),
 		lease:       f.gauge("limpet_host_lease", "1 with a lease, 0 without, -1 while rooms go on without one."),
 		leasesLost:  f.counter("limpet_host_leases_lost_total", "Leases that ended under this process."),
+		appendTook:  f.single("limpet_journal_append_seconds", "Time of a call that appends to journals.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
+		appendRooms: f.single("limpet_journal_append_rooms", "Rooms in a call that appends to journals.", prometheus.ExponentialBuckets(1, 2, 10)),
+		appendFails: f.counter("limpet_journal_append_failures_total", "Calls that append to journals that the store did not answer."),
 	}
 	in := f.counters("limpet_host_received_total", "Messages from gateways, by type.", "type")
 	for k, name := range map[peer.Kind]string{
@@ -89,12 +99,16 @@ func (m *metrics) addKinds(f factory, h *Host) {
 	ticks := f.counters("limpet_room_ticks_total", "Ticks that rooms have run.", "kind")
 	skipped := f.counters("limpet_room_ticks_skipped_total", "Ticks left out because rooms were too late.", "kind")
 	endings := f.counters("limpet_room_endings_total", "Live copies that are over, by kind and reason.", "kind", "reason")
+	frozen := f.gauges("limpet_journal_frozen_rooms", "Rooms that stand still because their journals do not reach the store.", "kind")
+	degraded := f.counters("limpet_journal_degraded_total", "Times a room went on without its journal.", "kind")
+	diverged := f.counters("limpet_journal_diverged_total", "Replays that went another way than their rooms had gone.", "kind")
 	for name := range h.kinds {
 		k := &kindMetrics{
 			payload: payload.WithLabelValues(name), drops: drops.WithLabelValues(name),
 			batch: batch.WithLabelValues(name), lateness: late.WithLabelValues(name),
 			checkpointBytes: size.WithLabelValues(name), checkpointAge: age.WithLabelValues(name),
 			checkpointRefused: refused.WithLabelValues(name), stuck: stuck.WithLabelValues(name), ticks: ticks.WithLabelValues(name), ticksSkipped: skipped.WithLabelValues(name),
+			frozen: frozen.WithLabelValues(name), degraded: degraded.WithLabelValues(name), diverged: diverged.WithLabelValues(name),
 			endings: endings.MustCurryWith(prometheus.Labels{"kind": name}),
 		}
 		for i, t := range eventNames {
@@ -113,6 +127,25 @@ func (m *metrics) sent(messages, outputs, bytes int) {
 	m.out.Add(float64(messages))
 	m.outputs.Add(float64(outputs))
 	m.outBytes.Add(float64(bytes))
+}
+
+// appended counts a call of the appender.
+func (m *metrics) appended(rooms int, took time.Duration, err error) {
+	if err != nil {
+		m.appendFails.Inc()
+		return
+	}
+	m.appendTook.Observe(took.Seconds())
+	m.appendRooms.Observe(float64(rooms))
+}
+
+// froze counts a room that stands still, or no longer.
+func (k *kindMetrics) froze(on bool) {
+	if on {
+		k.frozen.Inc()
+	} else {
+		k.frozen.Dec()
+	}
 }
 
 // activated counts an answer to Activate.
@@ -235,6 +268,18 @@ func (f factory) gauge(name, help string) prometheus.Gauge {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	f.add(g)
 	return g
+}
+
+func (f factory) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	f.add(g)
+	return g
+}
+
+func (f factory) single(name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+	f.add(h)
+	return h
 }
 
 func (f factory) histogram(name, help string, buckets []float64) *prometheus.HistogramVec {

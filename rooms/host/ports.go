@@ -28,7 +28,7 @@ var _ actor.Port = (*port)(nil)
 // Send adds a message to what leaves when the batch is done.
 func (p *port) Send(kind peer.Kind, head, tail []byte) {
 	if !p.down {
-		p.room.out.add(p, kind, head, tail)
+		p.room.out.add(p, kind, head, tail, p.room.actor.Depends())
 	}
 }
 

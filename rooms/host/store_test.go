@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -18,6 +19,7 @@ type memStore struct {
 	limit  int // of a checkpoint, in bytes
 
 	claimCalls, claimReqs int
+	appendMost            int // rooms in a call
 }
 
 type memLease struct {
@@ -32,6 +34,7 @@ type memRoom struct {
 	closed  bool
 	seq     uint64
 	data    []byte
+	journal snapshot.Journal
 }
 
 func newMemStore() *memStore {
@@ -76,7 +79,7 @@ func (s *memStore) claim(q snapshot.ClaimRequest) snapshot.ClaimResult {
 		if !open {
 			return snapshot.ClaimResult{Err: snapshot.ErrNoRoom}
 		}
-		return snapshot.ClaimResult{Claim: r.claim, Created: r.created, Data: r.data}
+		return snapshot.ClaimResult{Claim: r.claim, Created: r.created, Data: r.data, Journal: r.journal}
 	}
 	fresh, err := verdictOf(r, open, q)
 	if err == nil && open && r.holder != q.Holder && s.alive(r.holder) {
@@ -95,10 +98,10 @@ func (s *memStore) claim(q snapshot.ClaimRequest) snapshot.ClaimResult {
 	case fresh && q.Incarnation != 0:
 		n.claim.Incarnation = q.Incarnation
 	case !fresh:
-		n.claim.Incarnation, n.data = r.claim.Incarnation, r.data
+		n.claim.Incarnation, n.data, n.journal = r.claim.Incarnation, r.data, r.journal
 	}
 	s.rooms[q.Room] = n
-	return snapshot.ClaimResult{Claim: n.claim, Created: fresh, Data: n.data}
+	return snapshot.ClaimResult{Claim: n.claim, Created: fresh, Data: n.data, Journal: n.journal}
 }
 
 func verdictOf(r *memRoom, open bool, q snapshot.ClaimRequest) (fresh bool, err error) {
@@ -137,6 +140,23 @@ func (s *memStore) save(q snapshot.SaveRequest) error {
 	}
 	if r := s.rooms[q.Claim.Room]; q.Seq > r.seq {
 		r.seq, r.data = q.Seq, q.Data
+		r.journal = r.journal.After(q.Journal)
+	}
+	return nil
+}
+
+func (s *memStore) append(q snapshot.AppendRequest) error {
+	if err := s.check(q.Claim, false); err != nil {
+		return err
+	}
+	j := &s.rooms[q.Claim.Room].journal
+	if q.First > j.Last()+1 {
+		return snapshot.ErrGap
+	}
+	for i, e := range q.Entries {
+		if q.First+uint64(i) == j.Last()+1 {
+			j.Entries = append(j.Entries[:len(j.Entries):len(j.Entries)], bytes.Clone(e))
+		}
 	}
 	return nil
 }
@@ -146,7 +166,7 @@ func (s *memStore) close(q snapshot.CloseRequest) error {
 		return err
 	}
 	r := s.rooms[q.Claim.Room]
-	r.closed, r.data = true, nil
+	r.closed, r.data, r.journal = true, nil, snapshot.Journal{}
 	return nil
 }
 
@@ -273,6 +293,15 @@ func (v *view) Save(ctx context.Context, qs []snapshot.SaveRequest) ([]error, er
 	return each(qs, v.save), nil
 }
 
+func (v *view) Append(ctx context.Context, qs []snapshot.AppendRequest) ([]error, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer v.memStore.mu.Unlock()
+	v.appendMost = max(v.appendMost, len(qs))
+	return each(qs, v.append), nil
+}
+
 func (v *view) Close(ctx context.Context, qs []snapshot.CloseRequest) ([]error, error) {
 	if err := v.enter(ctx); err != nil {
 		return nil, err
@@ -291,7 +320,7 @@ func (v *view) Load(ctx context.Context, ids []wire.RoomID) ([]snapshot.LoadResu
 		if r == nil {
 			return snapshot.LoadResult{Err: snapshot.ErrNoRoom}
 		}
-		return snapshot.LoadResult{Claim: r.claim, Holder: r.holder, Closed: r.closed, Data: r.data}
+		return snapshot.LoadResult{Claim: r.claim, Holder: r.holder, Closed: r.closed, Data: r.data, Journal: r.journal}
 	}), nil
 }
 

@@ -41,6 +41,15 @@ func (r *room) heedStore(now time.Time) {
 	paused := r.host.storeUp.down.Load() || r.save.refused
 	if r.kind.Durability != rooms.None() && paused != r.save.paused {
 		r.save.paused = paused
+		if len(r.out.items) == 0 || !r.host.lease.valid() {
+			r.actor.StoreRunning(now, !paused)
+			return
+		}
+		// This is no part of the room's story, and must not wait for the store.
+		held := r.out
+		r.out = outbox{}
 		r.actor.StoreRunning(now, !paused)
+		r.flush()
+		r.out = held
 	}
 }

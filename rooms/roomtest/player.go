@@ -96,6 +96,7 @@ func (p *Player) attached(gen wire.Generation, a wire.Attach) {
 		if a.Count != p.count || a.Seq > p.at.Seq {
 			p.broken("resumed at %d with %d messages, stands at %d with %d", a.Seq, a.Count, p.at.Seq, p.count)
 		}
+		p.at.Epoch = a.Epoch
 	} else {
 		p.at, p.count = wire.Position{Epoch: a.Epoch, Seq: a.Seq}, a.Count
 		p.unread = nil

@@ -50,6 +50,7 @@ type Room struct {
 	players []*Player
 	saved   []byte
 	savedAt time.Time
+	journal journal // of a journaled kind
 }
 
 // New starts a room of the kind, named "test". Its time starts at
@@ -70,6 +71,7 @@ func (rt *Room) begin() {
 	rt.t.Helper()
 	rt.born = wire.Incarnation(rt.epoch + 1)
 	rt.saved = nil
+	rt.journal = journal{seen: map[moment]uint64{}}
 	rt.boot()
 }
 
@@ -80,16 +82,24 @@ func (rt *Room) boot() {
 	for i := range rt.gates {
 		rt.gates[i] = &gate{rt: rt, handle: wire.Handle(i + 1)}
 	}
-	room, err := actor.New(actor.Config{
+	cfg := actor.Config{
 		Kind: rt.kind, Room: wire.Room(rt.kind.Name, "test"), Host: "test", Seed: 1,
 		Incarnation: rt.born, Epoch: rt.epoch,
 		Saved: rt.saved, Age: rt.now.Sub(rt.savedAt),
 		Log: slog.New(slog.NewTextHandler(testLog{rt.t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}, rt.now)
+	}
+	if rt.kind.Durability.Journaled() {
+		cfg.Journal, cfg.JournalBase, cfg.Trace = rt.journal.entries, rt.journal.base, rt.trace
+		rt.journal.replaying = len(rt.journal.entries) > 0
+		rt.journal.before, rt.journal.differs = "the start", ""
+	}
+	cfg.StateVersion = rt.kind.StateVersion
+	room, err := actor.New(cfg, rt.now)
 	if err != nil {
 		rt.t.Fatalf("%v", err)
 	}
 	rt.actor = room
+	rt.replayed()
 	rt.settle()
 }
 
@@ -159,14 +169,18 @@ func (rt *Room) save() {
 		rt.t.Fatalf("checkpoint of kind %s: %v", rt.kind.Name, err)
 	}
 	rt.saved, rt.savedAt = body, rt.now
+	rt.journal.base, rt.journal.entries = cut.Journal(), nil
+	clear(rt.journal.seen) // no replay goes behind this
 	rt.actor.Saved(rt.now, cut)
 }
 
 // Crash has the room's host die. The room is restored from its last
 // checkpoint, or created again where there is none; connected players stay
 // connected, and send again what was not durable. Messages that a player has
-// not read yet are gone, as they are when a client is told of a rewind. In a
-// kind without checkpoints every membership ends, and the room is new.
+// not read yet are gone, as they are when a client is told of a rewind. A
+// journaled room is where it was, and nobody notices; one whose handler did
+// something else when it was replayed fails the test, which names the first
+// event that had another outcome. In a kind without checkpoints every membership ends, and the room is new.
 func (rt *Room) Crash() {
 	rt.t.Helper()
 	if rt.kind.Durability.Interval() == 0 {
@@ -207,6 +221,7 @@ func (rt *Room) settle() {
 			rt.save()
 		}
 		rt.actor.Flush(rt.now)
+		rt.keep()
 		i := slices.IndexFunc(rt.players, func(p *Player) bool { return p.resendFrom > 0 })
 		if i < 0 {
 			return

@@ -71,7 +71,7 @@ func (s *Store) claimBatch(ctx context.Context, reqs []snapshot.ClaimRequest, to
 		for _, h := range ended {
 			args = append(args, string(h))
 		}
-		calls[i] = &call{script: claimScript, keys: []string{s.roomKey(r.Room)}, args: args}
+		calls[i] = &call{script: claimScript, keys: []string{s.roomKey(r.Room), s.journalKey(r.Room)}, args: args}
 	}
 	s.pipeline(ctx, calls)
 	var held []attempt
@@ -99,7 +99,7 @@ func claimed(r snapshot.ClaimRequest, f *fields) snapshot.ClaimResult {
 	c := snapshot.Claim{Room: r.Room, Nonce: r.Nonce}
 	c.Incarnation = wire.Incarnation(f.number())
 	c.Epoch = wire.Epoch(f.number())
-	return snapshot.ClaimResult{Claim: c, Created: f.flag(), Data: f.bytes()}
+	return snapshot.ClaimResult{Claim: c, Created: f.flag(), Journal: f.journal(), Data: f.bytes()}
 }
 
 // claimable picks the held rooms whose holder's lease has ended.
@@ -145,6 +145,8 @@ var words = map[string]error{
 	"LOST":    snapshot.ErrMissing,
 	"MISSING": snapshot.ErrMissing,
 	"FENCED":  snapshot.ErrFenced,
+	"GAP":     snapshot.ErrGap,
+	"FULL":    snapshot.ErrTooBig,
 }
 
 var errScriptAnswer = errors.New("unexpected answer of a script")

@@ -17,6 +17,8 @@ func (s *Store) blobKey(req snapshot.SaveRequest) string {
 	return s.roomKey(req.Claim.Room) + ":blob:" + formatNonce(req.Claim.Nonce) + ":" + format(req.Seq)
 }
 
+func (s *Store) journalKey(r wire.RoomID) string { return s.roomKey(r) + ":journal" }
+
 func (s *Store) leaseKeys(h snapshot.Holder) []string {
 	key := "{" + s.cfg.Prefix + ":lease:" + string(h) + "}"
 	return []string{key, key + ":taken"}

@@ -22,7 +22,7 @@ func (s *Store) Load(ctx context.Context, rooms []wire.RoomID) ([]snapshot.LoadR
 		to := min(from+batch, len(rooms))
 		calls := make([]*call, 0, batch)
 		for _, r := range rooms[from:to] {
-			calls = append(calls, &call{script: loadScript, keys: []string{s.roomKey(r)}})
+			calls = append(calls, &call{script: loadScript, keys: []string{s.roomKey(r), s.journalKey(r)}})
 		}
 		s.pipeline(ctx, calls)
 		for k, c := range calls {
@@ -49,6 +49,7 @@ func (s *Store) loaded(room wire.RoomID, c *call, r *snapshot.LoadResult, o *out
 		r.Claim.Nonce = snapshot.Nonce(f.number())
 		r.Holder = snapshot.Holder(f.text())
 		r.Closed = f.flag()
+		r.Journal = f.journal()
 		r.Data = f.bytes()
 	}
 	if f.err != nil {

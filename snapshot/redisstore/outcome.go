@@ -84,6 +84,24 @@ func (f *fields) number() uint64 {
 
 func (f *fields) flag() bool { return f.text() == "1" }
 
+// journal is the number of the entry that a checkpoint covers, and the entries
+// after it.
+func (f *fields) journal() (j snapshot.Journal) {
+	j.Base = f.number()
+	list, ok := f.next().([]any)
+	if !ok && f.err == nil {
+		f.err = fmt.Errorf("%w: a journal is no list", errScriptAnswer)
+	}
+	for _, v := range list {
+		e, ok := v.(string)
+		if !ok && f.err == nil {
+			f.err = fmt.Errorf("%w: a journal's entry is not text", errScriptAnswer)
+		}
+		j.Entries = append(j.Entries, []byte(e))
+	}
+	return j
+}
+
 // bytes is nil where the script answered false, or ended its answer with it.
 func (f *fields) bytes() []byte {
 	if f.err != nil || len(f.all) == 0 || f.all[0] == nil {

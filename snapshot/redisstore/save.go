@@ -16,8 +16,8 @@ func (s *Store) Save(ctx context.Context, reqs []snapshot.SaveRequest) ([]error,
 		}
 		c := &call{
 			script: saveScript,
-			keys:   []string{s.roomKey(r.Claim.Room)},
-			args:   []any{formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), format(r.Seq), len(r.Data)},
+			keys:   []string{s.roomKey(r.Claim.Room), s.journalKey(r.Claim.Room)},
+			args:   []any{formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), format(r.Seq), len(r.Data), format(r.Journal)},
 		}
 		if len(r.Data) > inlineLimit {
 			c.blobKey, c.blob = s.blobKey(r), r.Data
@@ -26,6 +26,26 @@ func (s *Store) Save(ctx context.Context, reqs []snapshot.SaveRequest) ([]error,
 			c.args = append(c.args, r.Data)
 		}
 		return c, nil
+	})
+}
+
+// Append adds to journals in one round trip.
+func (s *Store) Append(ctx context.Context, reqs []snapshot.AppendRequest) ([]error, error) {
+	return s.each(ctx, "append to journals", len(reqs), func(i int) (*call, error) {
+		r := reqs[i]
+		if err := r.Check(); err != nil {
+			return nil, err
+		}
+		args := make([]any, 0, 4+len(r.Entries))
+		args = append(args, formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), format(r.First), snapshot.MaxJournalEntries)
+		for _, e := range r.Entries {
+			args = append(args, e)
+		}
+		return &call{
+			script: appendScript,
+			keys:   []string{s.roomKey(r.Claim.Room), s.journalKey(r.Claim.Room)},
+			args:   args,
+		}, nil
 	})
 }
 
@@ -38,7 +58,7 @@ func (s *Store) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]erro
 		}
 		return &call{
 			script: closeScript,
-			keys:   []string{s.roomKey(c.Room)},
+			keys:   []string{s.roomKey(c.Room), s.journalKey(c.Room)},
 			args:   []any{formatEpoch(c.Epoch), formatNonce(c.Nonce), tombstone.Milliseconds()},
 		}, nil
 	})

@@ -15,6 +15,8 @@ var (
 	claimSource string
 	//go:embed scripts/save.lua
 	saveSource string
+	//go:embed scripts/append.lua
+	appendSource string
 	//go:embed scripts/close.lua
 	closeSource string
 	//go:embed scripts/check.lua
@@ -28,6 +30,7 @@ var (
 
 	claimScript     = newScript(claimSource)
 	saveScript      = newScript(saveSource)
+	appendScript    = newScript(appendSource)
 	closeScript     = newScript(closeSource)
 	checkScript     = newScript(checkSource)
 	loadScript      = newScript(loadSource)

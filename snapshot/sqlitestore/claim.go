@@ -17,13 +17,14 @@ type row struct {
 	created            bool // by the claim that stands
 	holder             string
 	seq, closed        int64
+	base               int64 // of the journal
 	data               []byte
 	hasData            bool
 }
 
 func (r *row) open() bool { return r.epoch > 0 && r.closed == 0 }
 
-const selectRoom = "SELECT incarnation, epoch, nonce, created, holder, seq, closed, data, data IS NOT NULL FROM room WHERE name = ?"
+const selectRoom = "SELECT incarnation, epoch, nonce, created, holder, seq, closed, base, data, data IS NOT NULL FROM room WHERE name = ?"
 
 // queryer is a transaction or a pool.
 type queryer interface {
@@ -33,7 +34,7 @@ type queryer interface {
 func readRoom(ctx context.Context, q queryer, room wire.RoomID) (row, error) {
 	var r row
 	err := q.QueryRowContext(ctx, selectRoom, string(room)).Scan(
-		&r.incarnation, &r.epoch, &r.nonce, &r.created, &r.holder, &r.seq, &r.closed, &r.data, &r.hasData)
+		&r.incarnation, &r.epoch, &r.nonce, &r.created, &r.holder, &r.seq, &r.closed, &r.base, &r.data, &r.hasData)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}, nil
 	}
@@ -90,7 +91,7 @@ func claim(ctx context.Context, tx *sql.Tx, req snapshot.ClaimRequest) (snapshot
 		if r.closed > 0 {
 			return snapshot.ClaimResult{Err: snapshot.ErrNoRoom}, nil
 		}
-		return claimed(req, r), nil
+		return claimed(ctx, tx, req, r)
 	}
 	fresh, refusal := verdict(r, req)
 	if refusal != nil {
@@ -109,12 +110,15 @@ func claim(ctx context.Context, tx *sql.Tx, req snapshot.ClaimRequest) (snapshot
 	r.epoch = max(r.epoch, int64(req.Floor), nowMS()) + 1
 	r.nonce, r.holder, r.created = int64(req.Nonce), string(req.Holder), fresh
 	if fresh {
-		r.incarnation, r.data = int64(req.Incarnation), nil
+		r.incarnation, r.data, r.base = int64(req.Incarnation), nil, 0
 		if r.incarnation == 0 {
 			r.incarnation = r.epoch
 		}
 	}
-	return claimed(req, r), takeRoom(ctx, tx, req.Room, r, fresh)
+	if err := takeRoom(ctx, tx, req.Room, r, fresh); err != nil {
+		return snapshot.ClaimResult{}, err
+	}
+	return claimed(ctx, tx, req, r)
 }
 
 // verdict says whether a claim creates the room, or why it is refused whoever
@@ -141,15 +145,19 @@ func takeRoom(ctx context.Context, tx *sql.Tx, room wire.RoomID, r row, fresh bo
 			r.epoch, r.nonce, r.holder, string(room))
 		return err
 	}
+	if err := dropJournal(ctx, tx, room); err != nil {
+		return err
+	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO room (name, incarnation, epoch, nonce, created, holder, seq, closed, data)
 		VALUES (?, ?, ?, ?, 1, ?, 0, 0, NULL)
 		ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, epoch = excluded.epoch, nonce = excluded.nonce,
-			created = 1, holder = excluded.holder, seq = 0, closed = 0, data = NULL`,
+			created = 1, holder = excluded.holder, seq = 0, closed = 0, base = 0, data = NULL`,
 		string(room), r.incarnation, r.epoch, r.nonce, r.holder)
 	return err
 }
 
-func claimed(req snapshot.ClaimRequest, r row) snapshot.ClaimResult {
+func claimed(ctx context.Context, tx *sql.Tx, req snapshot.ClaimRequest, r row) (snapshot.ClaimResult, error) {
+	journal, err := readJournal(ctx, tx, req.Room, r.base)
 	return snapshot.ClaimResult{
 		Claim: snapshot.Claim{
 			Room: req.Room, Incarnation: wire.Incarnation(r.incarnation),
@@ -157,5 +165,6 @@ func claimed(req snapshot.ClaimRequest, r row) snapshot.ClaimResult {
 		},
 		Created: r.created,
 		Data:    r.data,
-	}
+		Journal: journal,
+	}, err
 }

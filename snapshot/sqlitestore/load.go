@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/limpet-games/limpet/snapshot"
@@ -13,8 +14,18 @@ func (s *Store) Load(ctx context.Context, rooms []wire.RoomID) ([]snapshot.LoadR
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
 	out := make([]snapshot.LoadResult, len(rooms))
+	// One moment for a room's checkpoint and its journal.
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("load rooms: %w", plain(err))
+	}
+	defer func() { _ = tx.Rollback() }() // it has only read
 	for i, room := range rooms {
-		r, err := readRoom(ctx, s.read, room)
+		r, err := readRoom(ctx, tx, room)
+		var journal snapshot.Journal
+		if err == nil {
+			journal, err = readJournal(ctx, tx, room, r.base)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("load rooms: %w", plain(err))
 		}
@@ -27,7 +38,7 @@ func (s *Store) Load(ctx context.Context, rooms []wire.RoomID) ([]snapshot.LoadR
 				Room: room, Incarnation: wire.Incarnation(r.incarnation),
 				Epoch: wire.Epoch(r.epoch), Nonce: snapshot.Nonce(r.nonce),
 			},
-			Holder: snapshot.Holder(r.holder), Closed: r.closed > 0, Data: r.data,
+			Holder: snapshot.Holder(r.holder), Closed: r.closed > 0, Data: r.data, Journal: journal,
 		}
 	}
 	return out, nil

@@ -25,8 +25,10 @@ func (s *Store) Save(ctx context.Context, reqs []snapshot.SaveRequest) ([]error,
 		if err != nil {
 			return nil, err
 		}
-		if n, err := res.RowsAffected(); err != nil || n == 1 {
+		if n, err := res.RowsAffected(); err != nil {
 			return nil, err
+		} else if n == 1 {
+			return nil, truncate(ctx, tx, r)
 		}
 		return standing(ctx, tx, r.Claim, false) // nil: an older or a repeated save
 	})
@@ -49,8 +51,11 @@ func (s *Store) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]erro
 		if verdict, err := standing(ctx, tx, c, true); verdict != nil || err != nil {
 			return verdict, err
 		}
-		_, err := tx.ExecContext(ctx, "UPDATE room SET closed = ?, data = NULL WHERE name = ? AND closed = 0", nowMS(), string(c.Room))
-		return nil, err
+		_, err := tx.ExecContext(ctx, "UPDATE room SET closed = ?, base = 0, data = NULL WHERE name = ? AND closed = 0", nowMS(), string(c.Room))
+		if err != nil {
+			return nil, err
+		}
+		return nil, dropJournal(ctx, tx, c.Room)
 	})
 }
 

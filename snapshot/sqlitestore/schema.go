@@ -10,7 +10,7 @@ import (
 )
 
 // schemaVersion is the file's user_version. An older one is brought up to it.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Nonces are 64-bit numbers kept as SQLite's signed ones. A lease that has
 // ended has expiry 0: a clock that is set back does not bring it to life.
@@ -35,6 +35,18 @@ CREATE TABLE lease (
 CREATE TABLE mark (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL);
 `
 
+// journalSchema came with version 2. base is the last entry that the room's
+// checkpoint covers.
+const journalSchema = `
+ALTER TABLE room ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE journal (
+	name TEXT NOT NULL,
+	n INTEGER NOT NULL,
+	entry BLOB NOT NULL,
+	PRIMARY KEY (name, n)
+) WITHOUT ROWID;
+`
+
 // migrate makes the tables in a new file and refuses one of a newer build.
 func (s *Store) migrate(ctx context.Context) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
@@ -48,10 +60,15 @@ func (s *Store) migrate(ctx context.Context) error {
 		case have > schemaVersion:
 			return fmt.Errorf("%s has schema version %d, this build knows up to %d", FileName, have, schemaVersion)
 		}
-		if _, err := tx.ExecContext(ctx, schema); err != nil {
-			return err
+		if have == 0 {
+			if _, err := tx.ExecContext(ctx, schema); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "INSERT INTO mark (one, value) VALUES (1, ?)", rand.Text()); err != nil {
+				return err
+			}
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO mark (one, value) VALUES (1, ?)", rand.Text()); err != nil {
+		if _, err := tx.ExecContext(ctx, journalSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))

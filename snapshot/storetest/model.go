@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
@@ -30,6 +32,7 @@ type modelRoom struct {
 	seq     uint64
 	closed  bool
 	data    []byte
+	journal snapshot.Journal
 }
 
 func newModel() *model {
@@ -61,7 +64,7 @@ func (m *model) claim(req snapshot.ClaimRequest, got snapshot.ClaimResult) error
 		if !open {
 			return wantAnswer(got.Err, snapshot.ErrNoRoom)
 		}
-		if got.Err != nil || got.Claim != r.claim || got.Created != r.created || !same(got.Data, r.data) {
+		if got.Err != nil || got.Claim != r.claim || got.Created != r.created || !same(got.Data, r.data) || !sameJournal(got.Journal, r.journal) {
 			return fmt.Errorf("repeated claim: got %v, want %v of %v, created %t", got, r.claim, r.data, r.created)
 		}
 		return nil
@@ -112,9 +115,9 @@ func (m *model) taken(r *modelRoom, fresh bool, req snapshot.ClaimRequest, got s
 	case fresh:
 		n.claim.Incarnation = wire.Incarnation(got.Claim.Epoch)
 	default:
-		n.claim.Incarnation, n.data = r.claim.Incarnation, r.data
+		n.claim.Incarnation, n.data, n.journal = r.claim.Incarnation, r.data, r.journal
 	}
-	if got.Err != nil || got.Claim.Epoch <= above || got.Claim != n.claim || got.Created != fresh || !same(got.Data, n.data) {
+	if got.Err != nil || got.Claim.Epoch <= above || got.Claim != n.claim || got.Created != fresh || !same(got.Data, n.data) || !sameJournal(got.Journal, n.journal) {
 		return fmt.Errorf("claim: got %v, want %v above %d of %v, created %t", got, n.claim, above, n.data, fresh)
 	}
 	m.rooms[req.Room] = n
@@ -137,6 +140,7 @@ func (m *model) save(req snapshot.SaveRequest) error {
 	err := m.standing(req.Claim, false)
 	if r := m.rooms[req.Claim.Room]; err == nil && req.Seq > r.seq {
 		r.seq, r.data = req.Seq, req.Data
+		r.journal = r.journal.After(req.Journal)
 	}
 	return err
 }
@@ -145,7 +149,7 @@ func (m *model) close(c snapshot.Claim) error {
 	err := m.standing(c, true)
 	if err == nil {
 		r := m.rooms[c.Room]
-		r.closed, r.data = true, nil
+		r.closed, r.data, r.journal = true, nil, snapshot.Journal{}
 	}
 	return err
 }
@@ -155,10 +159,30 @@ func (m *model) load(room wire.RoomID, got snapshot.LoadResult) error {
 	if r == nil {
 		return wantAnswer(got.Err, snapshot.ErrNoRoom)
 	}
-	if got.Err != nil || got.Claim != r.claim || got.Holder != r.holder || got.Closed != r.closed || !same(got.Data, r.data) {
+	if got.Err != nil || got.Claim != r.claim || got.Holder != r.holder || got.Closed != r.closed || !same(got.Data, r.data) || !sameJournal(got.Journal, r.journal) {
 		return fmt.Errorf("load: got %+v, want %+v", got, *r)
 	}
 	return nil
+}
+
+func (m *model) append(req snapshot.AppendRequest) error {
+	if err := m.standing(req.Claim, false); err != nil {
+		return err
+	}
+	j := &m.rooms[req.Claim.Room].journal
+	if req.First > j.Last()+1 {
+		return snapshot.ErrGap
+	}
+	for i, e := range req.Entries {
+		if req.First+uint64(i) == j.Last()+1 {
+			j.Entries = append(slices.Clip(j.Entries), e)
+		}
+	}
+	return nil
+}
+
+func sameJournal(a, b snapshot.Journal) bool {
+	return a.Base == b.Base && slices.EqualFunc(a.Entries, b.Entries, bytes.Equal)
 }
 
 func same(a, b []byte) bool { return (a == nil) == (b == nil) && string(a) == string(b) }

@@ -38,6 +38,8 @@ func testRandom(t *testing.T, f *fixture) {
 			"claim lost":  r.claimLost,
 			"save":        r.save,
 			"save more":   r.save,
+			"append":      r.append,
+			"append more": r.append,
 			"close":       r.close,
 			"check":       r.check,
 			"load":        r.load,
@@ -163,11 +165,33 @@ func (r *run) save(*rapid.T) {
 	seq = seq*4 + uint64(size%4)
 	text := fmt.Appendf(nil, "%d.%d.", c.Nonce, seq)
 	req := snapshot.SaveRequest{Claim: c, Seq: seq, Data: bytes.Repeat(text, size/len(text)+1)[:size]}
+	if covers := rapid.IntRange(-3, 3).Draw(r.t, "covers"); r.m.rooms[c.Room] != nil {
+		req.Journal = uint64(max(0, int(r.m.rooms[c.Room].journal.Last())+covers))
+	}
 	errs, err := r.store().Save(r.ctx, []snapshot.SaveRequest{req})
 	if err != nil {
 		r.t.Fatalf("save: %v", err)
 	}
 	r.want("save", errs[0], r.m.save(req))
+	r.read(c.Room)
+}
+
+// append adds a few entries, from somewhat before to somewhat behind the last.
+func (r *run) append(*rapid.T) {
+	c := r.some()
+	req := snapshot.AppendRequest{Claim: c, First: 1}
+	if room := r.m.rooms[c.Room]; room != nil {
+		req.First = uint64(max(1, int(room.journal.Last())+rapid.IntRange(-3, 2).Draw(r.t, "first")))
+	}
+	for i := range rapid.IntRange(0, 4).Draw(r.t, "entries") {
+		n := req.First + uint64(i)
+		req.Entries = append(req.Entries, fmt.Appendf(nil, "%d.%d", c.Incarnation, n)) // one number means one content
+	}
+	errs, err := r.store().Append(r.ctx, []snapshot.AppendRequest{req})
+	if err != nil {
+		r.t.Fatalf("append: %v", err)
+	}
+	r.want("append", errs[0], r.m.append(req))
 	r.read(c.Room)
 }
 

@@ -47,6 +47,11 @@ func (s *twice) Save(ctx context.Context, reqs []snapshot.SaveRequest) ([]error,
 	return s.Store.Save(ctx, reqs)
 }
 
+func (s *twice) Append(ctx context.Context, reqs []snapshot.AppendRequest) ([]error, error) {
+	_, _ = s.Store.Append(ctx, reqs)
+	return s.Store.Append(ctx, reqs)
+}
+
 func (s *twice) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]error, error) {
 	_, _ = s.Store.Close(ctx, reqs)
 	return s.Store.Close(ctx, reqs)

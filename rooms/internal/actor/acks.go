@@ -53,6 +53,9 @@ func (r *Room) Flush(now time.Time) {
 	if !r.begin(now) {
 		return
 	}
+	if !r.durable && len(r.barriers) > 0 && r.runs() {
+		r.runBarriers(len(r.barriers))
+	}
 	slack := time.Duration(0)
 	if r.ride() {
 		if r.acks.tick == r.ticks.ran {
@@ -61,13 +64,13 @@ func (r *Room) Flush(now time.Time) {
 		// The tick nearest to the time, so that its jitter does not add another.
 		r.acks.tick, slack = r.ticks.ran, r.ticks.every/2
 	}
-	if r.acks.counted != r.seq && r.now.Sub(r.acks.countAt) >= countEvery {
+	if r.acks.counted != r.seq && r.wall.Sub(r.acks.countAt) >= countEvery {
 		r.countAll()
 	}
-	if len(r.acks.dirty) == 0 || r.now.Sub(r.acks.sentAt) < ackEvery-slack {
+	if len(r.acks.dirty) == 0 || r.wall.Sub(r.acks.sentAt) < ackEvery-slack {
 		return
 	}
-	r.acks.sentAt = r.now
+	r.acks.sentAt = r.wall
 	r.sendAcks()
 }
 
@@ -77,7 +80,7 @@ func (r *Room) countAll() {
 			r.ack(m)
 		}
 	}
-	r.acks.counted, r.acks.countAt = r.seq, r.now
+	r.acks.counted, r.acks.countAt = r.seq, r.wall
 }
 
 func (r *Room) sendAcks() {

@@ -53,7 +53,7 @@ func (r *Room) unfit(a peer.Attach) *wire.Error {
 		return wire.Refuse(wire.CodeBadRequest, "attach is out of range")
 	case a.Why != peer.WhyJoin && a.Incarnation != r.cfg.Incarnation:
 		return wire.Refuse(wire.CodeEnded, "that room is over")
-	case a.At.Epoch > r.cfg.Epoch:
+	case a.At.Epoch > r.cfg.Epoch && !r.descends(a.At):
 		return wire.Refuse(wire.CodeNone, "the room has a newer owner")
 	case r.ending.on:
 		return r.over()
@@ -75,8 +75,8 @@ func (r *Room) unseated(a peer.Attach) *wire.Error {
 	switch {
 	case r.isPoison(Poison{Member: a.Member}):
 		return wire.Refuse(wire.CodeInputFailed, "the room's code failed on this join")
-	case a.Why != peer.WhyJoin && a.At.Epoch == r.cfg.Epoch:
-		// It was a member in this very epoch, so it has left, too long ago to
+	case a.Why != peer.WhyJoin && r.descends(a.At):
+		// It was a member in this very history, so it has left, too long ago to
 		// be among departed.
 		return wire.Refuse(wire.CodeGraceOver, "the membership is over")
 	case a.Why != peer.WhyJoin:
@@ -94,6 +94,10 @@ func (r *Room) unseated(a peer.Attach) *wire.Error {
 // admit takes in a new member, if the handler agrees. What the handler sends
 // it in Join waits until Attached is out.
 func (r *Room) admit(p Port, a peer.Attach) {
+	r.record(Entry{
+		Kind: EntryJoin, Member: a.Member, Generation: a.Generation, Instance: a.Instance, User: a.User, Data: a.Data,
+		Claims: a.Claims,
+	})
 	m := r.newMember(a.Member, a.User)
 	m.gen, m.instance, m.joined = a.Generation, a.Instance, r.seq
 	m.claims = bytes.Clone(a.Claims)
@@ -153,20 +157,32 @@ func (r *Room) take(p Port, m *member, a peer.Attach) {
 	if m.port != nil && (m.port.out != p || m.gen != gen) {
 		r.sendLeft(m, wire.CodeReplaced, "a newer connection holds the membership")
 	}
-	r.hold(m, gen, a)
 	at, missed := r.position(m, a)
+	resync := at.How != wire.HowResumed
+	r.record(Entry{
+		Kind: EntryAttach, Member: m.id, Generation: gen, Proved: m.proved, Instance: a.Instance, Flag: resync,
+		Claims: a.Claims,
+	})
+	r.hold(m, gen, a.Instance, a.Claims)
+	r.seat(p, m, func() {
+		r.sendAttached(m, at)
+		if !resync {
+			r.resend(m, at.Seq, missed)
+		}
+	}, resync)
+}
+
+// seat binds a member to p, greets it, and tells the handler.
+func (r *Room) seat(p Port, m *member, greet func(), resync bool) {
 	wasAway := r.away.has(m)
 	r.unbind(m)
 	r.away.remove(m)
 	r.bind(m, p)
-	r.sendAttached(m, at)
-	if at.How == wire.HowResumed {
-		r.resend(m, at.Seq, missed)
-	}
+	greet()
 	if wasAway {
 		r.onBack(m)
 	}
-	if at.How != wire.HowResumed && r.failure == nil {
+	if resync && r.failure == nil {
 		r.onSync(m, false)
 	}
 }
@@ -185,16 +201,16 @@ func (m *member) nextGeneration(a peer.Attach) (wire.Generation, bool) {
 
 // hold records who holds the member now. Another client instance numbers its
 // inputs anew.
-func (r *Room) hold(m *member, gen wire.Generation, a peer.Attach) {
-	if m.gen != gen || m.instance != a.Instance {
+func (r *Room) hold(m *member, gen wire.Generation, i wire.Instance, claims []byte) {
+	if m.gen != gen || m.instance != i {
 		r.dirty = true
 	}
 	m.gen, m.asked = gen, 0
-	if !bytes.Equal(m.claims, a.Claims) {
-		m.claims = bytes.Clone(a.Claims)
+	if !bytes.Equal(m.claims, claims) {
+		m.claims = bytes.Clone(claims)
 	}
-	if m.instance != a.Instance {
-		m.instance, m.applied, m.durable = a.Instance, 0, 0
+	if m.instance != i {
+		m.instance, m.applied, m.durable = i, 0, 0
 	}
 }
 
@@ -206,7 +222,7 @@ func (r *Room) position(m *member, a peer.Attach) (at wire.Attach, missed int) {
 	case a.Why == peer.WhyJoin:
 		// The answer to the same join was lost: the client has seen nothing.
 		at.How = wire.HowJoined
-	case a.At.Epoch != r.cfg.Epoch:
+	case !r.descends(a.At):
 		at.How = wire.HowRewound
 		at.From, at.To = r.undone(a.At)
 	case a.At.Seq > r.seq:
@@ -226,6 +242,11 @@ func (r *Room) position(m *member, a peer.Attach) (at wire.Attach, missed int) {
 // undone tells which messages that a client saw were undone by the restore,
 // 0, 0 where none are or it is not known.
 func (r *Room) undone(at wire.Position) (from, to wire.Seq) {
+	for _, o := range r.lineage {
+		if o.epoch == at.Epoch && at.Seq > o.seq {
+			return o.seq + 1, at.Seq
+		}
+	}
 	if at.Epoch != r.base.epoch || at.Seq <= r.base.seq {
 		return 0, 0
 	}

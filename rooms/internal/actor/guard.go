@@ -180,6 +180,12 @@ func (r *Room) onTick(dt time.Duration) {
 	r.ticker.Tick(r, dt)
 }
 
+func (r *Room) onDurable(f func()) {
+	r.enter()
+	defer r.guard(nil, 0)
+	f()
+}
+
 func (r *Room) onTimer(name string) {
 	if r.timed == nil {
 		return

@@ -20,13 +20,22 @@ func (r *Room) Input(now time.Time, p Port, w peer.Who, n wire.Input, payload []
 	if m == nil {
 		return
 	}
-	m.applied = n
-	r.ack(m)
-	r.dirty = true
 	if r.isPoison(Poison{m.id, m.instance, n}) {
+		r.recordInput(m, Entry{Kind: EntrySkip, Input: n})
+		m.applied = n
+		r.ack(m)
+		r.dirty = true
 		r.tellFailed(m, n)
 		return
 	}
+	r.recordInput(m, Entry{Kind: EntryInput, Input: n, Data: payload})
+	r.applyInput(m, n, payload)
+}
+
+func (r *Room) applyInput(m *member, n wire.Input, payload []byte) {
+	m.applied = n
+	r.ack(m)
+	r.dirty = true
 	r.onInput(m, n, payload)
 }
 
@@ -44,6 +53,7 @@ func (r *Room) Skip(now time.Time, p Port, w peer.Who, from, to wire.Input) {
 		return
 	}
 	if to > m.applied {
+		r.recordInput(m, Entry{Kind: EntrySkip, Input: to})
 		m.applied = to
 		r.dirty = true
 	}
@@ -57,8 +67,10 @@ func (r *Room) Leave(now time.Time, p Port, w peer.Who, n wire.Input) {
 	if m == nil {
 		return
 	}
+	poisoned := r.isPoison(Poison{m.id, m.instance, n})
+	r.recordInput(m, Entry{Kind: EntryLeave, Input: n, Flag: poisoned})
 	m.applied = n
-	r.leave(m, n)
+	r.leave(m, n, poisoned)
 }
 
 // holder is the member that w names, if w's connection holds it and the room
@@ -95,10 +107,10 @@ func (r *Room) due(now time.Time, p Port, w peer.Who, n wire.Input) *member {
 // to be answered: all the inputs behind a gap arrive one by one.
 func (r *Room) expect(m *member) {
 	next := m.applied + 1
-	if m.asked == next && r.now.Sub(m.askedAt) < askAgain {
+	if m.asked == next && r.wall.Sub(m.askedAt) < askAgain {
 		return
 	}
-	m.asked, m.askedAt = next, r.now
+	m.asked, m.askedAt = next, r.wall
 	r.tell(m, wire.Expect{Handle: m.port.handle, Next: next}.Append(r.scratch[:0]))
 }
 

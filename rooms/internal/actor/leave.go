@@ -70,8 +70,7 @@ func (r *Room) dismissed(id wire.MemberID) *wire.Error {
 }
 
 // leave ends a membership by the member's own input n.
-func (r *Room) leave(m *member, n wire.Input) {
-	poisoned := r.isPoison(Poison{m.id, m.instance, n})
+func (r *Room) leave(m *member, n wire.Input, poisoned bool) {
 	r.sendLeft(m, wire.CodeLeft, "")
 	r.strike(m)
 	r.departed.add(departedID{m.id, wire.CodeLeft})
@@ -97,6 +96,7 @@ func (r *Room) Detach(now time.Time, p Port, w peer.Who) {
 	}
 	m := r.members[w.Member]
 	if m != nil && m.port != nil && m.port.out == p && m.gen == w.Generation {
+		r.record(Entry{Kind: EntryDrop, Members: []wire.MemberID{m.id}})
 		r.drop(m)
 		return
 	}
@@ -114,15 +114,15 @@ func (r *Room) PortDown(now time.Time, p Port) {
 		return
 	}
 	r.closePort(q)
-	for _, m := range q.members {
-		m.port = nil
-		r.setAway(m)
-	}
-	for _, m := range q.members {
-		if r.runs() {
-			r.onDropped(m)
+	ms := append([]*member(nil), q.members...)
+	if r.on && len(ms) > 0 {
+		ids := make([]wire.MemberID, len(ms))
+		for i, m := range ms {
+			ids[i] = m.id
 		}
+		r.record(Entry{Kind: EntryDrop, Members: ids})
 	}
+	r.setAllAway(ms)
 }
 
 func (r *Room) drop(m *member) {
@@ -139,12 +139,12 @@ func (r *Room) setAway(m *member) {
 // Kick removes a member. It hears of that once the removal is durable.
 func (r *Room) Kick(who rooms.Member, reason string) {
 	m := r.own(who)
-	if m == nil || m.gone {
+	if m == nil || m.gone || r.muted {
 		return
 	}
 	reason = clip(reason)
 	k := kickedID{id: m.id, text: reason}
-	if r.durable {
+	if r.durable && !r.on { // else it is held back until its entry is stored
 		k.cut, r.urgent = r.cut+1, true
 	}
 	r.kicked.add(k)
@@ -159,7 +159,7 @@ func (r *Room) Kick(who rooms.Member, reason string) {
 // gone from the room before the first Leave, so that what a Leave sends goes
 // to nobody.
 func (r *Room) Close(reason string) {
-	if r.ending.on {
+	if r.ending.on || r.muted {
 		return
 	}
 	r.ending = ending{on: true, text: clip(reason)}

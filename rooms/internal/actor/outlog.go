@@ -25,7 +25,7 @@ type outlog struct {
 // the payload.
 type logged struct {
 	aud       peer.Audience
-	listed    int
+	named     int
 	off, size int
 }
 
@@ -129,7 +129,16 @@ func (l *outlog) growEntries() {
 // is valid until the next add.
 func (l *outlog) get(seq wire.Seq) (logged, []byte) {
 	e := l.entries[(l.first+int(seq-l.floor-1))%len(l.entries)]
-	return e, l.buf[e.off+8*e.listed : e.off+e.size]
+	return e, l.buf[e.off+8*e.named : e.off+e.size]
+}
+
+// listed is who a message's audience names.
+func (l *outlog) listed(e logged) []wire.MemberID {
+	ids := make([]wire.MemberID, e.named)
+	for i := range ids {
+		ids[i] = wire.MemberID(binary.BigEndian.Uint64(l.buf[e.off+8*i:]))
+	}
+	return ids
 }
 
 // addresses says whether a message went to a member, provided that it was one
@@ -138,7 +147,7 @@ func (l *outlog) addresses(e logged, id wire.MemberID) bool {
 	if e.aud == peer.ToAll {
 		return true
 	}
-	for i := range e.listed {
+	for i := range e.named {
 		if wire.MemberID(binary.BigEndian.Uint64(l.buf[e.off+8*i:])) == id {
 			return e.aud == peer.ToOnly
 		}

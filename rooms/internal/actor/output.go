@@ -117,6 +117,9 @@ func (r *Room) send(typ wire.Type, key uint32, to target, payload []byte) {
 		r.refuseSize(len(payload))
 		return
 	}
+	if r.muted {
+		return
+	}
 	r.mark(to)
 	if to.aud == peer.ToOnly && len(r.ids) == 0 {
 		return
@@ -128,6 +131,9 @@ func (r *Room) send(typ wire.Type, key uint32, to target, payload []byte) {
 		f.Seq = r.seq
 		r.tally(to)
 		r.kept.add(to.aud, r.ids, payload)
+		if r.trace != nil {
+			r.digest.Write(payload)
+		}
 	}
 	r.frame = f.Append(r.frame[:0])
 	r.fanOut(to)

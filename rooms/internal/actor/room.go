@@ -31,6 +31,16 @@ type Config struct {
 	Saved       []byte        // the checkpoint's body; nil: the room is created
 	Age         time.Duration // how old Saved is
 	Poisoned    []Poison      // inputs to pass over, from Room.Poisoned of copies that failed
+
+	StateVersion uint32   // of Saved's state
+	Journal      [][]byte // what happened after Saved
+	JournalBase  uint64   // the number of the entry before the first
+	// Offline leaves the room where the journal ends: no new epoch, and no
+	// ticks that were only promised.
+	Offline bool
+	// Trace, where set, is shown every entry and tick before it takes effect,
+	// of a replay and then of what is recorded.
+	Trace func(Entry, *Room)
 }
 
 // Room is one room. As a rooms.Room it is what its handler sees.
@@ -43,8 +53,10 @@ type Room struct {
 	base origin
 
 	// Where the room is.
-	now     time.Time
-	depth   int // of handler calls under way
+	now     time.Time // the handler's
+	wall    time.Time // the host's; now follows it, but where events are recorded
+	live    bool      // restored to the middle of its life
+	depth   int       // of handler calls under way
 	failure error
 	culprit *Poison
 	ending  ending
@@ -70,9 +82,11 @@ type Room struct {
 	acks
 	ticks
 	saving
-	away    awayList
-	changed bool // what Listing tells
-	store   bool // durable acks run
+	journal
+	barriers []barrier
+	away     awayList
+	changed  bool // what Listing tells
+	store    bool // durable acks run
 }
 
 // origin is what a restored room's epoch started from.
@@ -97,27 +111,60 @@ func New(cfg Config, now time.Time) (*Room, error) {
 		durable: cfg.Kind.Durability.Interval() > 0,
 		log:     cfg.Log,
 		now:     now,
+		wall:    now,
 		members: map[wire.MemberID]*member{},
-		source:  rand.NewPCG(cfg.Seed, 0x6c696d706574),
+		source:  rand.NewPCG(cfg.Seed, seedStream),
 		changed: true,
 		store:   true,
 		dirty:   true,
 	}
 	if r.log == nil {
-		r.log = slog.New(slog.DiscardHandler)
+		r.log = discard()
 	}
+	r.trace = cfg.Trace
+	r.digest.Reset()
 	r.rng = rand.New(r.source)
 	r.kicked.limit, r.departed.limit = maxKicked, maxDeparted
 	r.output.open(r)
 	if err := r.load(); err != nil {
 		return nil, fmt.Errorf("start room %s: %w", cfg.Room, err)
 	}
-	r.ticks.open(r)
-	r.start()
-	if r.failure != nil {
-		return nil, fmt.Errorf("start room %s: %w", cfg.Room, r.failure)
+	if err := r.begins(now); err != nil {
+		return nil, fmt.Errorf("start room %s: %w", cfg.Room, err)
 	}
 	return r, nil
+}
+
+// seedStream is the second half of every room's seed.
+const seedStream = 0x6c696d706574
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// begins starts the room anew, or goes on where its journal ends.
+func (r *Room) begins(now time.Time) error {
+	if r.live || len(r.cfg.Journal) > 0 {
+		if err := r.replay(); err != nil {
+			return err
+		}
+		if !r.cfg.Offline {
+			r.recover(now)
+		}
+		return r.failure
+	}
+	r.on, r.last = r.cfg.Kind.Durability.Journaled() && !r.cfg.Offline, r.cfg.JournalBase
+	if ahead := r.now.Sub(now); ahead > maxAhead {
+		r.shift = ahead
+	}
+	r.wall = r.local(now)
+	e := Entry{Kind: EntryStart, Flag: r.cfg.Saved != nil, Age: r.cfg.Age, Seed: r.cfg.Seed, Epoch: r.cfg.Epoch}
+	r.record(e)
+	for m := r.away.first; m != nil; m = m.next {
+		m.since = r.now
+	}
+	r.succeedEpoch(r.cfg.Epoch)
+	r.ticks.open(r)
+	r.start(r.cfg.Age)
+	return r.failure
 }
 
 // load makes the handler and restores what was saved.
@@ -137,13 +184,13 @@ func (r *Room) load() error {
 	return nil
 }
 
-func (r *Room) start() {
+func (r *Room) start(age time.Duration) {
 	if r.ending.on {
 		return
 	}
 	why := rooms.Start{Why: rooms.Created}
 	if r.cfg.Saved != nil {
-		why = rooms.Start{Why: rooms.Restored, Age: r.cfg.Age}
+		why = rooms.Start{Why: rooms.Restored, Age: age}
 	}
 	r.onStart(why)
 	r.runTimers()
@@ -151,13 +198,20 @@ func (r *Room) start() {
 
 // begin starts an event. False: the room has failed and does nothing any more.
 func (r *Room) begin(now time.Time) bool {
-	if now.After(r.now) {
-		r.now = now
+	if now = r.local(now); now.After(r.wall) {
+		r.wall = now
 	}
+	if !r.on && r.wall.After(r.now) {
+		r.now = r.wall
+	}
+	r.compactIfDue()
+	return r.failure == nil
+}
+
+func (r *Room) compactIfDue() {
 	if r.holes > 16 && r.holes*2 > len(r.order) {
 		r.compact()
 	}
-	return r.failure == nil
 }
 
 // compact takes the members that are gone out of order.
@@ -182,14 +236,25 @@ func (r *Room) Next() time.Time {
 		return time.Time{}
 	}
 	if r.ending.on {
-		return r.acks.next(r.seq)
+		return r.hosts(r.acks.next(r.seq))
 	}
 	var next time.Time
 	if !r.ride() {
 		next = r.acks.next(r.seq)
 	}
 	next = earlier(next, r.ticks.next(r))
-	return earlier(next, r.away.next(r.cfg.Kind.Grace))
+	if !r.on || r.ticker == nil { // else graces end at ticks
+		next = earlier(next, r.away.next(r.cfg.Kind.Grace))
+	}
+	return r.hosts(next)
+}
+
+// hosts is a time of the room on its host's clock, zero where it is never.
+func (r *Room) hosts(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(-r.shift)
 }
 
 // earlier is the earlier of two times, where zero is never.
@@ -214,6 +279,7 @@ func (r *Room) Stop(now time.Time) {
 	if r.begin(now) && r.runs() {
 		r.onStop()
 	}
+	r.stopped = true
 }
 
 // Listing is what the room says of itself in lists.
@@ -257,6 +323,9 @@ func (r *Room) SetLabels(labels map[string]string) {
 	if err := checkLabels(labels); err != nil {
 		panic(err)
 	}
+	if r.muted {
+		return
+	}
 	if maps.Equal(r.labels, labels) {
 		return
 	}
@@ -278,7 +347,7 @@ func checkLabels(labels map[string]string) error {
 
 // SetLocked says whether the room takes new members.
 func (r *Room) SetLocked(locked bool) {
-	if r.locked != locked {
+	if r.locked != locked && !r.muted {
 		r.locked, r.changed, r.dirty = locked, true, true
 	}
 }

@@ -29,7 +29,11 @@ type held struct {
 type Cut struct {
 	serial uint64
 	marks  []mark
+	entry  uint64
 }
+
+// Journal is the number of the last entry that the cut covers.
+func (c Cut) Journal() uint64 { return c.entry }
 
 // mark is how far one client instance's inputs are in a cut.
 type mark struct {
@@ -51,7 +55,7 @@ func (r *Room) Urgent() bool { return r.durable && r.urgent }
 // records as such.
 func (r *Room) Mark() Cut {
 	r.cut++
-	c := Cut{serial: r.cut}
+	c := Cut{serial: r.cut, entry: r.last}
 	for _, m := range r.order {
 		if !m.gone && m.applied > m.durable {
 			c.marks = append(c.marks, mark{m, m.instance, m.applied})
@@ -74,6 +78,11 @@ func (r *Room) Saved(now time.Time, c Cut) {
 		}
 	}
 	r.confirm()
+	if r.on {
+		r.Appended(now, c.entry)
+	} else {
+		r.saveBarriers()
+	}
 	if r.ending.on && !r.ending.confirmed && r.endCut <= r.savedCut {
 		r.sayGone()
 	}
@@ -96,7 +105,7 @@ func (r *Room) confirm() {
 // dismiss tells m's connection that the room removed it, when that is durable.
 // Until then it gets nothing.
 func (r *Room) dismiss(m *member, code wire.Code, text string) {
-	if !r.durable {
+	if !r.durable || r.on {
 		r.sendLeft(m, code, text)
 		return
 	}

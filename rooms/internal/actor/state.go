@@ -7,11 +7,13 @@ import (
 	"math"
 	"reflect"
 	"runtime/debug"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
 )
 
 // stateFormat is the version of the layout of saved.
@@ -36,6 +38,12 @@ type saved struct {
 	Departed []savedDeparted   `cbor:"11,keyasint,omitempty"`
 	Poison   []savedPoison     `cbor:"12,keyasint,omitempty"`
 	State    cbor.RawMessage   `cbor:"13,keyasint,omitempty"`
+
+	// Of journaled kinds alone.
+	Live    *savedLive   `cbor:"14,keyasint,omitempty"`
+	Lineage []savedEpoch `cbor:"15,keyasint,omitempty"`
+	Log     []savedLog   `cbor:"16,keyasint,omitempty"`
+	Now     int64        `cbor:"17,keyasint,omitempty"`
 }
 
 type savedMember struct {
@@ -48,6 +56,38 @@ type savedMember struct {
 	Applied  wire.Input
 	Count    uint64
 	Joined   wire.Seq
+}
+
+// savedLive is where a room is in the middle of its life, which its journal
+// goes on from.
+type savedLive struct {
+	_         struct{} `cbor:",toarray"`
+	Ticks     uint64
+	Reserved  uint64
+	Due       int64
+	Left      int64
+	Connected []wire.MemberID
+	Away      []savedAway // in the order in which they were dropped
+	Claims    [][]byte    // of those connected
+}
+
+type savedAway struct {
+	_     struct{} `cbor:",toarray"`
+	ID    wire.MemberID
+	Since int64
+}
+
+type savedEpoch struct {
+	_     struct{} `cbor:",toarray"`
+	Epoch wire.Epoch
+	Seq   wire.Seq
+}
+
+type savedLog struct {
+	_       struct{} `cbor:",toarray"`
+	Aud     peer.Audience
+	Listed  []wire.MemberID
+	Payload []byte
 }
 
 type savedTimer struct {
@@ -105,7 +145,7 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 	if r.failure != nil {
 		return nil, Cut{}, r.failure
 	}
-	s := r.record()
+	s := r.contents()
 	if s.State, err = r.encodeState(); err != nil {
 		return nil, Cut{}, fmt.Errorf("encode state of room %s: %w", r.cfg.Room, err)
 	}
@@ -113,10 +153,11 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 		return nil, Cut{}, fmt.Errorf("encode room %s: %w", r.cfg.Room, err)
 	}
 	r.dirty, r.urgent = false, false
+	r.digest.Reset()
 	return body, r.Mark(), nil
 }
 
-func (r *Room) record() *saved {
+func (r *Room) contents() *saved {
 	s := &saved{
 		Format: stateFormat, Epoch: r.cfg.Epoch, Seq: r.seq,
 		Members: make([]savedMember, 0, len(r.members)),
@@ -144,7 +185,37 @@ func (r *Room) record() *saved {
 	for _, p := range r.poison {
 		s.Poison = append(s.Poison, savedPoison{Member: p.Member, Instance: p.Instance[:], N: p.N})
 	}
+	if r.cfg.Kind.Durability.Journaled() {
+		r.recordLife(s)
+	}
 	return s
+}
+
+// recordLife adds what a journaled room's next owner needs to go on in the
+// middle of things, and to resume its members.
+func (r *Room) recordLife(s *saved) {
+	s.Now = r.now.UnixNano()
+	for _, o := range r.lineage {
+		s.Lineage = append(s.Lineage, savedEpoch{Epoch: o.epoch, Seq: o.seq})
+	}
+	for seq := r.kept.floor + 1; seq <= r.kept.last(); seq++ {
+		e, payload := r.kept.get(seq)
+		s.Log = append(s.Log, savedLog{Aud: e.aud, Listed: r.kept.listed(e), Payload: payload})
+	}
+	if r.stopped {
+		return
+	}
+	l := &savedLive{Ticks: r.ticks.run, Reserved: max(r.reserved, r.ticks.run), Due: r.ticks.due.UnixNano(), Left: r.ticks.left}
+	for _, m := range r.order {
+		if !m.gone && m.port != nil {
+			l.Connected = append(l.Connected, m.id)
+			l.Claims = append(l.Claims, m.claims)
+		}
+	}
+	for m := r.away.first; m != nil; m = m.next {
+		l.Away = append(l.Away, savedAway{ID: m.id, Since: m.since.UnixNano()})
+	}
+	s.Live = l
 }
 
 func (r *Room) encodeState() (b []byte, err error) {
@@ -212,7 +283,59 @@ func (r *Room) restore(body []byte) error {
 	if err := r.restorePast(&s); err != nil {
 		return err
 	}
-	return r.restoreState(s.State)
+	if err := r.restoreLife(&s); err != nil {
+		return err
+	}
+	return r.upgradeState(s.State)
+}
+
+// restoreLife takes up what recordLife added.
+func (r *Room) restoreLife(s *saved) error {
+	if s.Now == 0 { // of a kind that keeps no journal: its former positions are not taken up
+		return nil
+	}
+	r.epoch = s.Epoch
+	for _, o := range s.Lineage[max(0, len(s.Lineage)-maxLineage):] {
+		r.lineage = append(r.lineage, origin{o.Epoch, o.Seq})
+	}
+	if n := wire.Seq(len(s.Log)); n > 0 && n <= r.seq {
+		r.kept.reset(r.seq - n)
+		for _, e := range s.Log {
+			r.kept.add(e.Aud, e.Listed, e.Payload)
+		}
+	}
+	if at := time.Unix(0, s.Now); s.Live != nil || at.After(r.now) {
+		r.now, r.wall = at, at
+	}
+	l := s.Live
+	if l == nil {
+		return nil
+	}
+	r.live = true
+	r.ticks.open(r)
+	r.ticks.run, r.reserved = l.Ticks, l.Reserved
+	r.ticks.due, r.ticks.left = time.Unix(0, l.Due), l.Left
+	for i, id := range l.Connected {
+		m := r.members[id]
+		if m == nil || m.port != nil {
+			return fmt.Errorf("connected member %d: not one, or twice", id)
+		}
+		r.away.remove(m)
+		if i < len(l.Claims) && len(l.Claims[i]) > 0 {
+			m.claims = l.Claims[i]
+		}
+		r.bind(m, limbo{})
+	}
+	for _, a := range l.Away {
+		m := r.members[a.ID]
+		if m == nil || m.port != nil {
+			return fmt.Errorf("dropped member %d: not one, or connected", a.ID)
+		}
+		r.away.remove(m)
+		m.since = time.Unix(0, a.Since)
+		r.away.add(m)
+	}
+	return nil
 }
 
 func (r *Room) restoreMembers(list []savedMember) error {
@@ -290,6 +413,24 @@ func (r *Room) restoreState(b []byte) (err error) {
 	defer catch(&err)
 	empty(reflect.ValueOf(r.state).Elem())
 	return decMode.Unmarshal(b, r.state)
+}
+
+// upgradeState fills the handler's state from one of its kind's version, or has
+// the handler do so from an older one.
+func (r *Room) upgradeState(b []byte) (err error) {
+	from, have := r.cfg.StateVersion, r.cfg.Kind.StateVersion
+	if from > have {
+		return fmt.Errorf("state version %d is newer than this build's %d", from, have)
+	}
+	u, ok := r.handler.(rooms.Upgrader)
+	if from == have || !ok || r.state == nil || len(b) == 0 {
+		return r.restoreState(b)
+	}
+	defer catch(&err)
+	if err := u.Upgrade(from, func(into any) error { return decMode.Unmarshal(b, into) }); err != nil {
+		return fmt.Errorf("upgrade state of version %d to %d: %w", from, have, err)
+	}
+	return nil
 }
 
 func empty(v reflect.Value) {

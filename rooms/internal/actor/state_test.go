@@ -53,7 +53,7 @@ func TestCheckpointHoldsEverything(t *testing.T) {
 	}
 	next.cfg.Epoch = st.cfg.Epoch
 	next.Room.cfg.Epoch = st.cfg.Epoch
-	next.source.UnmarshalBinary(st.record().Rand)
+	next.source.UnmarshalBinary(st.contents().Rand)
 	again, _, err := next.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestDirty(t *testing.T) {
 
 func TestBadCheckpoints(t *testing.T) {
 	change := func(f func(s *saved)) []byte {
-		s := full(t).record()
+		s := full(t).contents()
 		f(s)
 		b, err := encMode.Marshal(s)
 		if err != nil {
@@ -181,7 +181,7 @@ func TestPanicsOfStateAreErrors(t *testing.T) {
 	if r.Failure() != nil || !r.Dirty() {
 		t.Errorf("the room did not go on")
 	}
-	s := r.record()
+	s := r.contents()
 	s.State = []byte{0x41, 0}
 	if cfg.Saved, err = encMode.Marshal(s); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ type ticks struct {
 	due     time.Time
 	left    int64  // ticks left out before the next one
 	skipped uint64 // ticks left out in all
+	run     uint64 // ticks run, where events are recorded
 	ran     uint64 // ticks in all
 }
 
@@ -51,6 +52,10 @@ func (r *Room) Tick(now time.Time) {
 	if !r.begin(now) {
 		return
 	}
+	if r.on {
+		r.tickRecorded()
+		return
+	}
 	r.expire()
 	if r.ticker == nil {
 		r.runTimers()
@@ -74,8 +79,11 @@ func (r *Room) Tick(now time.Time) {
 
 // skipTicks leaves out every tick that is due by now.
 func (r *Room) skipTicks() {
-	n := int64(r.now.Sub(r.ticks.due)/r.ticks.every) + 1
+	r.passTicks(uint64(r.now.Sub(r.ticks.due)/r.ticks.every) + 1)
+}
+
+func (r *Room) passTicks(n uint64) {
 	r.ticks.due = r.ticks.due.Add(time.Duration(n) * r.ticks.every)
-	r.ticks.left += n
-	r.ticks.skipped += uint64(n)
+	r.ticks.left += int64(n)
+	r.ticks.skipped += n
 }

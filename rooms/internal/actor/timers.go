@@ -22,6 +22,9 @@ func (t timer) compare(u timer) int {
 // SetTimer calls Timed.Timer once after d, at the earliest at the room's next
 // tick, in a room without ticks when it is due. Negative d counts as 0.
 func (r *Room) SetTimer(name string, d time.Duration) {
+	if r.muted {
+		return
+	}
 	r.StopTimer(name)
 	if len(r.timers) >= rooms.MaxTimers {
 		panic(fmt.Errorf("timer %.70q: a room has at most %d", name, rooms.MaxTimers))
@@ -37,6 +40,9 @@ func (r *Room) addTimer(t timer) {
 
 // StopTimer forgets a timer, also one that is due and waits for others to run.
 func (r *Room) StopTimer(name string) {
+	if r.muted {
+		return
+	}
 	is := func(t timer) bool { return t.name == name }
 	if i := slices.IndexFunc(r.timers, is); i >= 0 {
 		r.timers = slices.Delete(r.timers, i, i+1)

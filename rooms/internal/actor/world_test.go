@@ -341,7 +341,7 @@ func (w *world) staleInput(arg uint32) {
 	if m == nil || m.gen == s.w.Generation {
 		return
 	}
-	before := fmt.Sprintf("%+v", *w.room.record())
+	before := fmt.Sprintf("%+v", *w.room.contents())
 	port := m.port
 	payload := make([]byte, 25)
 	for n := m.applied; n < m.applied+3; n++ {
@@ -350,7 +350,7 @@ func (w *world) staleInput(arg uint32) {
 		w.room.Skip(w.now, s.g, s.w, n+1, n+1)
 	}
 	w.room.Detach(w.now, s.g, s.w)
-	if after := fmt.Sprintf("%+v", *w.room.record()); after != before || m.port != port {
+	if after := fmt.Sprintf("%+v", *w.room.contents()); after != before || m.port != port {
 		w.t.Fatalf("a stale connection changed the room from\n%s to\n%s", before, after)
 	}
 }

@@ -1,9 +1,10 @@
 -- claim: take a room.
--- KEYS 1 room
+-- KEYS 1 room, 2 journal
 -- ARGV 1 holder, 2 nonce, 3 mode (join|create|either), 4 floor,
 --      5 incarnation of a live copy or 0, 6 nonce whose holder is known to have
 --      ended or "", 7.. holders known to have ended
-local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'created', 'holder', 'closed', 'data', 'blob')
+local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'created', 'holder', 'closed', 'data', 'blob',
+	'jbase', 'jlast')
 local inc, epoch = tonumber(r[1] or '0'), tonumber(r[2] or '0')
 local held, owner, closed, data, blob = r[3], r[5], r[6], r[7], r[8]
 local holder, nonce, mode, floor = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -11,12 +12,14 @@ local wanted = tonumber(ARGV[5])
 local open = epoch > 0 and not closed
 
 local function number(n) return string.format('%.0f', n) end
+local base, last, entries = r[9] or '0', r[10] or r[9] or '0', {}
 local function take(created)
-	return {'OK', number(inc), number(epoch), created and '1' or '0', data or false}
+	return {'OK', number(inc), number(epoch), created and '1' or '0', base, entries, data or false}
 end
 local function fetch()
 	if blob then data = redis.call('GET', blob) end
-	return data or not blob
+	if last ~= base then entries = redis.call('LRANGE', KEYS[2], 0, -1) end
+	return (data or not blob) and #entries == tonumber(last) - tonumber(base)
 end
 
 -- The same claim again: its first answer was lost.
@@ -57,8 +60,9 @@ end
 inc = wanted > 0 and wanted or epoch
 redis.call('HSET', KEYS[1], 'inc', number(inc), 'epoch', number(epoch), 'nonce', nonce, 'created', '1',
 	'holder', holder, 'seq', '0')
-redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'len')
+redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'len', 'jbase', 'jlast')
 redis.call('PERSIST', KEYS[1])
+redis.call('UNLINK', KEYS[2])
 if blob then redis.call('UNLINK', blob) end
-data = false
+data, base, entries = false, '0', {}
 return take(true)

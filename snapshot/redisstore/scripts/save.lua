@@ -1,9 +1,10 @@
 -- save: store a checkpoint under a claim, in the room's hash or as a pointer to
 -- the value that was set just before beside it.
--- KEYS 1 room, 2 blob (big checkpoints only)
--- ARGV 1 epoch, 2 nonce, 3 seq, 4 length, 5 data (small checkpoints only)
-local r = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'seq', 'closed', 'blob')
-local blob, current = KEYS[2], r[5]
+-- KEYS 1 room, 2 journal, 3 blob (big checkpoints only)
+-- ARGV 1 epoch, 2 nonce, 3 seq, 4 length, 5 journal entry that it covers,
+--      6 data (small checkpoints only)
+local r = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'seq', 'closed', 'blob', 'jbase', 'jlast')
+local blob, current = KEYS[3], r[5]
 
 -- A refused blob goes, unless a late repetition brings the one that stands: the
 -- room may have been claimed anew and still point to it.
@@ -22,8 +23,20 @@ if blob then
 	redis.call('HDEL', KEYS[1], 'data')
 	redis.call('PERSIST', blob)
 else
-	redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'len', ARGV[4], 'data', ARGV[5])
+	redis.call('HSET', KEYS[1], 'seq', ARGV[3], 'len', ARGV[4], 'data', ARGV[6])
 	redis.call('HDEL', KEYS[1], 'blob')
+end
+-- What the checkpoint covers leaves the journal, entries that never came too.
+local base, last = tonumber(r[6] or '0'), tonumber(r[7] or r[6] or '0')
+local covered = tonumber(ARGV[5])
+if covered > base then
+	redis.call('HSET', KEYS[1], 'jbase', ARGV[5])
+	if covered >= last then
+		redis.call('HSET', KEYS[1], 'jlast', ARGV[5])
+		redis.call('UNLINK', KEYS[2])
+	else
+		redis.call('LTRIM', KEYS[2], string.format('%.0f', covered - base), -1)
+	end
 end
 if current and current ~= blob then redis.call('UNLINK', current) end
 return 'OK'

@@ -1,0 +1,117 @@
+package host
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/snapshot/sqlitestore"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+// playedStore is a directory in which a broker's room was left in the middle of
+// its life: its host is gone.
+func playedStore(t *testing.T, kind rooms.Kind) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	store, err := sqlitestore.Open(t.Context(), dir, sqlitestore.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Shut() })
+	v := &view{memStore: newMemStore()}
+	cfg := testConfig(store, "a#1", []rooms.Kind{kind})
+	h := startWith(t, v, cfg)
+	activate(t, h.Host, "broker/one", wire.ModeJoinOrCreate, 0)
+	link := newPipe(h.Host)
+	p := newPlayer(link, link.ear, "broker/one", 7, 100)
+	p.attach(t, peer.WhyJoin, wire.Attach{})
+	p.moves(1, 5)
+	p.waitAck(t, 5, 5)
+	return dir
+}
+
+func TestRehearse(t *testing.T) {
+	kind := brokerKind(rooms.Journal())
+	kind.StateVersion = 2
+	dir := playedStore(t, kind)
+	older, broken := kind, kind
+	older.StateVersion = 1
+	broken.New = func() rooms.Handler { return &unready{} }
+	for _, tt := range []struct {
+		name   string
+		kind   rooms.Kind
+		args   []string
+		status int
+		says   string
+	}{
+		{"same build", kind, nil, 0, "1 rooms, 0 would not load"},
+		{"start panics", broken, nil, 1, "broker/one would not load: "},
+		{"other kinds", tallyKind(), nil, 1, "not served"},
+		{"other kinds, passed over", tallyKind(), []string{"--other-kinds"}, 0, "1 of other kinds"},
+		{"no store", kind, []string{"--data", dir + "/none"}, 2, "no store in"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			status := Command(append([]string{"rehearse", "--data", dir}, tt.args...), &out, &out, tt.kind)
+			if status != tt.status || !strings.Contains(out.String(), tt.says) {
+				t.Errorf("status %d, want %d: %s", status, tt.status, &out)
+			}
+		})
+	}
+}
+
+// unready can't be rebuilt.
+type unready struct{ broker }
+
+func (u *unready) Start(rooms.Room, rooms.Start) { panic("no such map") }
+
+func TestRehearseFindsNewerState(t *testing.T) {
+	kind := brokerKind(rooms.Checkpoint(100 * time.Millisecond))
+	kind.StateVersion = 2
+	dir := playedStore(t, kind)
+	kind.StateVersion = 1
+	var out bytes.Buffer
+	if status := Command([]string{"rehearse", "--json", "--data", dir}, &out, &out, kind); status != 1 {
+		t.Errorf("status %d", status)
+	}
+	var r rehearsal
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.OK || r.Version != 2 || !strings.Contains(r.Error, "newer than this build's 1") {
+		t.Errorf("%s (%v)", &out, err)
+	}
+}
+
+func TestReplay(t *testing.T) {
+	dir := playedStore(t, brokerKind(rooms.Journal()))
+	run := func(args ...string) (events []string, last step) {
+		var out, errOut bytes.Buffer
+		if status := Command(append([]string{"replay", "--data", dir}, args...), &out, &errOut, brokerKind(rooms.Journal())); status != 0 {
+			t.Fatalf("status %d: %s", status, &errOut)
+		}
+		for line := range strings.Lines(out.String()) {
+			last = step{}
+			if err := json.Unmarshal([]byte(line), &last); err != nil {
+				t.Fatal(err)
+			}
+			events = append(events, last.Event)
+		}
+		return events, last
+	}
+	events, last := run("broker/one")
+	want := []string{"start", "join", "input", "input", "input", "input", "input", "end"}
+	if !slices.Equal(slices.DeleteFunc(events, func(s string) bool { return s == "pass" }), want) {
+		t.Errorf("events %q, want %q", events, want)
+	}
+	if got := last.State.(map[string]any)["Got"].([]any); len(got) != 5 || got[4] != "move 5" || last.Seq != 5 {
+		t.Errorf("the end is %+v", last)
+	}
+	_, last = run("--to", "3", "broker/one")
+	if got := last.State.(map[string]any)["Got"].([]any); len(got) != 3 || last.Seq != 3 {
+		t.Errorf("the end at message 3 is %+v", last)
+	}
+}
