@@ -1,15 +1,16 @@
 # Everything here needs Go; tests need Node, Redis and Chromium as well, which
 # `make setup` installs on Debian.
 
-SUITES = unit race fuzz js browser e2e
+SUITES = unit race fuzz js browser e2e bench
 
-.PHONY: help build test soak fuzz fmt setup $(addprefix test-,$(SUITES))
+.PHONY: help bench-smoke build test soak fuzz fmt setup $(addprefix test-,$(SUITES))
 
 help:
 	@echo "make build   the three programs, into bin/"
 	@echo "make test    all tests: $(SUITES); one alone: make test-unit"
 	@echo "make soak    the long form: an hour or more"
 	@echo "make fuzz    every fuzz target for FUZZTIME (default 60s)"
+	@echo "make bench-smoke   the benchmark's gates, briefly; go run ./bench for the whole"
 	@echo "make fmt     format the code"
 	@echo "make setup   install what the tests need"
 
@@ -24,6 +25,8 @@ $(addprefix test-,$(SUITES)): setup
 
 soak: setup
 	test/soak
+
+bench-smoke: test-bench
 
 fuzz:
 	FUZZTIME=$${FUZZTIME:-60s} test/fuzz
