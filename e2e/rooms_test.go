@@ -45,7 +45,7 @@ func TestAllHostsRestart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := startCluster(t, 3, 1)
-	cfg := load.Config{URLs: c.URLs(), Kind: "ledger", Rooms: 20, PerRoom: 2, OnEvent: func(*load.Player, client.Event) {}}
+	cfg := load.Config{URLs: c.URLs(), Kind: "ledger", Rooms: 20, PerRoom: 2}
 	fleet, err := load.Join(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -212,9 +212,9 @@ func (p *Process) Ops(path string) string {
 
 // Ready waits until /readyz says so.
 func (p *Process) Ready(ctx context.Context) error {
-	last := errors.New("not asked yet")
 	for {
-		if last = p.ask(ctx); last == nil {
+		last := p.ask(ctx)
+		if last == nil {
 			return nil
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {

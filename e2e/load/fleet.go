@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/limpet-games/limpet/client"
+	"github.com/limpet-games/limpet/e2e/check"
 	"github.com/limpet-games/limpet/e2e/ledger"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -26,6 +27,7 @@ type Config struct {
 	// OnEvent is told of every player's events, on that player's own
 	// goroutine; the event is valid during the call only.
 	OnEvent func(p *Player, e client.Event)
+	Record  bool // keep what History needs: some 200 bytes an event
 }
 
 // Player is one client and its membership of one room.
@@ -34,6 +36,8 @@ type Player struct {
 	RoomName string
 	Client   *client.Client
 	Room     *client.Room
+
+	record *record // nil: nothing is kept
 
 	mu   sync.Mutex
 	sent uint64 // inputs sent so far; guarded by mu
@@ -47,6 +51,9 @@ func (p *Player) Send() (uint64, error) {
 	b, err := json.Marshal(ledger.Input{Client: p.Name, N: p.sent})
 	if err != nil {
 		return 0, err
+	}
+	if p.record != nil { // before the send: its ack may come during it
+		p.record.add(check.Event{Kind: check.Sent, N: p.sent})
 	}
 	n, err := p.Room.Send(b)
 	if err != nil {
@@ -85,6 +92,9 @@ func Join(ctx context.Context, cfg Config) (*Fleet, error) {
 	g.SetLimit(cfg.AtOnce)
 	for i := range cfg.Rooms * cfg.PerRoom {
 		p := &Player{Name: fmt.Sprintf("c%d", i), RoomName: RoomName(i % cfg.Rooms)}
+		if cfg.Record {
+			p.record = &record{}
+		}
 		f.Players = append(f.Players, p)
 		g.Go(func() error { return f.join(gctx, p) })
 	}
@@ -99,7 +109,7 @@ func (f *Fleet) join(ctx context.Context, p *Player) error {
 	var err error
 	p.Client, err = client.Dial(ctx, client.Config{
 		URLs:          f.cfg.URLs,
-		OnEvent:       func(_ *client.Room, e client.Event) { f.cfg.OnEvent(p, e) },
+		OnEvent:       func(_ *client.Room, e client.Event) { f.told(p, e) },
 		MaxInputBytes: 4 << 20,
 		MaxInputs:     1 << 14,
 	})
@@ -111,6 +121,15 @@ func (f *Fleet) join(ctx context.Context, p *Player) error {
 		return fmt.Errorf("join %s to %s: %w", p.Name, p.RoomName, err)
 	}
 	return nil
+}
+
+func (f *Fleet) told(p *Player, e client.Event) {
+	if p.record != nil {
+		p.record.told(e)
+	}
+	if f.cfg.OnEvent != nil {
+		f.cfg.OnEvent(p, e)
+	}
 }
 
 // Play lets every player send rate inputs a second until ctx is done. Sends

@@ -39,7 +39,7 @@ func newFlags(s *settings) *daemon.Flags {
 	f.Int(&s.host.Writer.MaxBytes, "save-bytes", 128<<20, 1<<20, 1<<36, "checkpoints that wait for the store, in bytes; beyond it rooms save later")
 	f.Duration(&s.host.LeaseTTL, "lease", 2*time.Second, time.Second, time.Minute,
 		"how long the store keeps this host's rooms for it when it falls silent")
-	f.Duration(&s.host.SaveWithin, "drain-deadline", 10*time.Second, 0, time.Hour, "bound on the last saves when told to stop")
+	f.Duration(&s.host.SaveWithin, "drain-deadline", 10*time.Second, 100*time.Millisecond, time.Hour, "bound on the last saves when told to stop")
 	s.ops.Register(f, "127.0.0.1:7402")
 	s.log.Register(f)
 	return f
@@ -140,7 +140,7 @@ func reportLoad(ctx context.Context, h *Host, m *directory.Members) error {
 		load := directory.Load{
 			Rooms:   uint16(min(l.Rooms, math.MaxUint16)),
 			Members: uint32(min(l.Members, math.MaxUint32)),
-			CPU:     cpu.percent(time.Now()),
+			CPU:     cpu.percent(time.Now(), cpuUsed()),
 		}
 		m.Update(false, load)
 		select {
@@ -158,13 +158,17 @@ type cpuClock struct {
 	used time.Duration
 }
 
-// percent is the use since the last call, 0 at the first.
-func (c *cpuClock) percent(now time.Time) uint8 {
+// cpuUsed is this process's time on processors so far, 0 if unknown.
+func cpuUsed() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
 	}
-	used := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// percent is the use since the last call, 0 at the first.
+func (c *cpuClock) percent(now time.Time, used time.Duration) uint8 {
 	spent, over := used-c.used, now.Sub(c.at)*time.Duration(runtime.GOMAXPROCS(0))
 	first := c.at.IsZero()
 	c.at, c.used = now, used

@@ -2,15 +2,14 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/directory"
-	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/snapshot/redisstore"
 	"github.com/limpet-games/limpet/snapshot/sqlitestore"
@@ -73,14 +72,20 @@ func TestInspectionOutlivesAStoreThatIsAway(t *testing.T) {
 
 func TestLoadCountsProcessors(t *testing.T) {
 	var c cpuClock
-	begun := time.Now()
-	if p := c.percent(begun); p != 0 {
+	now, cores := time.Now(), time.Duration(runtime.GOMAXPROCS(0))
+	if p := c.percent(now, time.Hour); p != 0 {
 		t.Errorf("first reading is %d %%", p)
 	}
-	for time.Since(begun) < 50*time.Millisecond { // burn some
-		_ = errors.Join(daemon.BadSetting(context.Canceled))
+	for _, tc := range []struct {
+		used time.Duration
+		want uint8
+	}{{0, 0}, {cores * time.Second / 2, 50}, {cores * time.Second, 100}, {cores * 2 * time.Second, 100}} {
+		now = now.Add(time.Second)
+		if p := c.percent(now, c.used+tc.used); p != tc.want {
+			t.Errorf("%s of %d processors in a second: %d %%, want %d", tc.used, cores, p, tc.want)
+		}
 	}
-	if p := c.percent(time.Now()); p == 0 || p > 100 {
-		t.Errorf("a busy process uses %d %%", p)
+	if cpuUsed() == 0 {
+		t.Error("this process is said to have used no processor")
 	}
 }
