@@ -188,16 +188,16 @@ func measure(ctx context.Context, o options, p plan, compare bool) error {
 		r.progress = os.Stderr
 	}
 	all, err := r.compare(ctx, systems, p, o.rounds)
-	if err != nil {
+	if len(all) == 0 {
 		return err
 	}
-	s := standings(systems, all)
+	s := standings(systems, all) // of what was played, also where a round failed
 	if compare {
 		comparison(os.Stdout, p, s, o.rounds)
 	} else {
 		table(os.Stdout, all[0])
 	}
-	return write(o, p, s, all)
+	return errors.Join(err, write(o, p, s, all))
 }
 
 func write(o options, p plan, s []standing, all []result) error {
