@@ -3,6 +3,7 @@
 package main
 
 import (
+	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -114,7 +115,10 @@ func (r *result) addJoins(empty, in sample) {
 // addUsage compares samples: of the empty system, with all clients joined, and
 // before and after the play.
 func (r *result) addUsage(names []string, empty, before, after sample) {
-	deliveries := float64(max(1, r.Deliveries))
+	deliveries := float64(r.Deliveries)
+	if deliveries == 0 {
+		deliveries = math.Inf(1) // nothing to share the cost among
+	}
 	wall := after.at.Sub(before.at).Seconds()
 	members := float64(max(1, r.Members))
 	for i, name := range names {
