@@ -22,6 +22,7 @@ type result struct {
 	Lost        uint64  `json:"lost"`
 	Duplicated  uint64  `json:"duplicated"`
 	Inputs      uint64  `json:"inputs"`
+	Refused     uint64  `json:"joins_refused"`
 	Expected    uint64  `json:"inputs_asked_again"`
 	Broken      uint64  `json:"connections_broken"`
 	Ticks       float64 `json:"ticks_delivered_percent"` // of what rate, members and time make
@@ -97,6 +98,7 @@ func (r *result) addLoad(p plan, joined, played load.Stats) {
 	r.Seconds, r.Members = played.For.Seconds(), played.Joined
 	r.Deliveries, r.Lost, r.Duplicated = played.Deliveries, played.Lost, played.Duplicated
 	r.Inputs, r.Expected, r.Broken = played.Inputs, played.Expected, played.Broken
+	r.Refused = joined.Refused + played.Refused
 	r.Lateness, r.Input, r.Join = spreadOf(played.Lateness), spreadOf(played.Input), spreadOf(joined.Join)
 	r.JoinsPerSec = float64(joined.Joins) / joined.For.Seconds()
 	if !p.Echo {

@@ -142,7 +142,7 @@ func TestEchoIsNotLingeredFor(t *testing.T) {
 }
 
 func TestCostBesideGorilla(t *testing.T) {
-	o := bench(t, "compare", "-systems", "limpet,gorilla", "-clients", "1000", "-rounds", "3", "-duration", "2s")
+	o := bench(t, "compare", "-systems", "limpet,gorilla", "-clients", "1000", "-rounds", "3", "-duration", "1s")
 	for _, r := range o.Runs {
 		if r.System == "limpet" {
 			r.check(t, 1, 2.5)
