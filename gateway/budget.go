@@ -27,6 +27,11 @@ func (b *bucket) take(now time.Time, n float64) time.Duration {
 	return time.Duration(-b.tokens / b.rate * float64(time.Second))
 }
 
+// full reports whether the bucket is as good as new.
+func (b *bucket) full(now time.Time) bool {
+	return b.at.IsZero() || b.tokens+b.rate*now.Sub(b.at).Seconds() >= b.burst
+}
+
 // allow spends one token if there is one.
 func (b *bucket) allow(now time.Time) bool {
 	if b.take(now, 1) > 0 {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -47,9 +48,12 @@ type Config struct {
 	// Pages of the gateway's own host and clients that name no origin always
 	// may.
 	Origins []string
-	// Authenticate checks the token of a hello and names its user. It must
-	// return within ctx. Nil: everybody may come, without a name.
-	Authenticate func(ctx context.Context, token []byte) (user string, err error)
+	// Authenticate checks a client's token and tells whose it is. It must return
+	// within ctx, and its errors must not hold the token. Nil: everybody may
+	// come, without a name.
+	Authenticate func(ctx context.Context, token []byte) (Identity, error)
+	// Proxies are the addresses whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
 	// Static answers requests that are no WebSockets. Nil: 404.
 	Static http.Handler
 

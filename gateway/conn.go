@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -12,17 +13,20 @@ import (
 
 	"github.com/limpet-games/limpet/gateway/internal/ws"
 	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
 )
 
 // conn is one client's connection. Its reader is the goroutine of run.
 type conn struct {
 	// Static.
-	g      *Gateway
-	nc     net.Conn
-	ctx    context.Context // ends with the connection
-	cancel context.CancelFunc
-	out    outbox
-	drains sync.WaitGroup // the goroutine of a full socket
+	g       *Gateway
+	nc      net.Conn
+	from    netip.Addr      // the client's own, behind proxies that are believed
+	offered []byte          // the token that came with the handshake
+	ctx     context.Context // ends with the connection
+	cancel  context.CancelFunc
+	out     outbox
+	drains  sync.WaitGroup // the goroutine of a full socket
 
 	heard atomic.Int64  // when the last message came, in ns since the gateway's start
 	ended atomic.Uint32 // the close code, once that is decided
@@ -30,12 +34,14 @@ type conn struct {
 	// Owned by the reader.
 	in       *ws.Reader
 	instance wire.Instance
-	user     string
+	id       Identity
 	head     []byte // of a message to a host
 	frames   bucket
 	bytes    bucket
 	controls bucket
 	lists    bucket
+	seats    bucket // joins and resumes
+	forged   int    // resume tokens that were none
 	complain bucket // errors that a client can bring about at will
 	limited  time.Time
 	greeted  bool
@@ -46,12 +52,12 @@ type conn struct {
 	listing  bool                     // guarded by mu
 }
 
-func newConn(g *Gateway, nc net.Conn) *conn {
+func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
 	l := &g.limits
 	c := &conn{
-		g: g, nc: nc,
+		g: g, nc: nc, from: from, offered: offered,
 		frames: newBucket(l.Frames), bytes: newBucket(l.Bytes), controls: newBucket(l.Controls),
-		lists: newBucket(l.Lists), complain: newBucket(4),
+		lists: newBucket(l.Lists), seats: newBucket(l.JoinRate), complain: newBucket(4),
 		sessions: map[wire.Handle]*session{},
 	}
 	c.ctx, c.cancel = context.WithCancel(g.ctx)
@@ -139,15 +145,19 @@ func (c *conn) authenticate(token []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.g.limits.HelloWithin)
 	defer cancel()
-	user, err := c.g.cfg.Authenticate(ctx, token)
-	if err == nil && len(user) > wire.MaxUserLen {
-		err = fmt.Errorf("user name of %d bytes", len(user))
+	if len(token) == 0 {
+		token = c.offered
+	}
+	id, err := c.g.cfg.Authenticate(ctx, token)
+	if err == nil && (len(id.User) > wire.MaxUserLen || len(id.Claims) > peer.MaxClaims) {
+		err = fmt.Errorf("user name of %d bytes, claims of %d", len(id.User), len(id.Claims))
 	}
 	if err != nil {
-		c.g.noise.Info().Err(err).Stringer("from", c.nc.RemoteAddr()).Msg("hello refused")
-		return &end{wire.CloseUnauthorized, "the hello's token was not accepted"}
+		c.g.metrics.authFailed.Inc()
+		c.g.noise.Info().Err(err).Stringer("from", c.from).Msg("token not accepted")
+		return &end{wire.CloseUnauthorized, "the token was not accepted"}
 	}
-	c.user = user
+	c.id = id
 	return nil
 }
 
@@ -180,7 +190,7 @@ func (c *conn) explain(err error) {
 }
 
 func (c *conn) noteBreach(err error) {
-	c.g.noise.Info().Err(err).Stringer("from", c.nc.RemoteAddr()).Msg("client cut")
+	c.g.noise.Info().Err(err).Stringer("from", c.from).Msg("client cut")
 }
 
 // shut ends the connection with a code, from any goroutine, without waiting.

@@ -173,11 +173,11 @@ func TestFloods(t *testing.T) {
 func TestAuthentication(t *testing.T) {
 	h := startHost(t, "h#1")
 	n := start(t, func(c *Config) {
-		c.Authenticate = func(_ context.Context, token []byte) (string, error) {
+		c.Authenticate = func(_ context.Context, token []byte) (Identity, error) {
 			if string(token) != "let me in" {
-				return "", errors.New("wrong word")
+				return Identity{}, errors.New("wrong word")
 			}
-			return "ann", nil
+			return Identity{User: "ann", Claims: []byte(`{"sub":"ann"}`)}, nil
 		}
 	})
 	n.dir.put(h.at(room, 10))
@@ -190,8 +190,8 @@ func TestAuthentication(t *testing.T) {
 	q.send(wire.Hello{Token: []byte("let me in")})
 	q.next(wire.TypeWelcome)
 	q.send(wire.Join{Mode: wire.ModeJoin, Kind: "chat", Name: "r1"})
-	if a := h.nextAttach(); a.User != "ann" {
-		t.Errorf("user %q, want ann", a.User)
+	if a := h.nextAttach(); a.User != "ann" || string(a.Claims) != `{"sub":"ann"}` {
+		t.Errorf("user %q with claims %q, want ann and hers", a.User, a.Claims)
 	}
 }
 

@@ -21,15 +21,16 @@ import (
 // Gateway serves clients. Make one with New, then Run it once.
 type Gateway struct {
 	// Static.
-	cfg     Config
-	limits  Limits
-	tokens  *tokens
-	origins map[string]bool
-	metrics *metrics
-	log     zerolog.Logger
-	noise   zerolog.Logger // sampled: what clients can bring about
-	start   time.Time
-	finds   chan struct{} // one token a lookup of a lost room
+	cfg       Config
+	limits    Limits
+	tokens    *tokens
+	origins   map[string]bool
+	metrics   *metrics
+	addresses *addresses
+	log       zerolog.Logger
+	noise     zerolog.Logger // sampled: what clients can bring about
+	start     time.Time
+	finds     chan struct{} // one token a lookup of a lost room
 
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
@@ -69,6 +70,7 @@ func New(cfg Config) (*Gateway, error) {
 		handles: map[wire.Handle]*route{}, away: map[*route]struct{}{},
 		suspects: map[directory.NodeID]bool{},
 	}
+	g.addresses = newAddresses(&g.limits, g.metrics)
 	for _, o := range cfg.Origins {
 		origin, err := parseOrigin(o)
 		if err != nil {
@@ -100,6 +102,7 @@ func (g *Gateway) forget(c *conn) {
 	g.mu.Lock()
 	delete(g.conns, c)
 	g.mu.Unlock()
+	g.addresses.close(c.from)
 	g.metrics.connections.Dec()
 	g.metrics.closes.WithLabelValues(closeLabel(uint16(c.ended.Load()))).Inc()
 }

@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -33,30 +35,73 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 // accept turns a request into a connection that runs on.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
+	from := g.clientAddr(r)
 	if status, text := g.unwelcome(r); status != 0 {
-		g.metrics.handshakes.WithLabelValues("refused").Inc()
-		g.noise.Info().Str("from", r.RemoteAddr).Str("why", text).Msg("handshake refused")
-		http.Error(w, text, status)
+		if status == http.StatusUpgradeRequired {
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Sec-WebSocket-Version", "13")
+		}
+		g.refuse(w, from, status, text)
 		return
 	}
+	offered, err := handshakeToken(r)
+	if err != nil {
+		g.refuse(w, from, http.StatusBadRequest, err.Error())
+		return
+	}
+	if wait, ok := g.addresses.handshake(from, time.Now()); !ok {
+		w.Header().Set("Retry-After", fmt.Sprint(1+rand.IntN(3)+int(wait.Seconds())))
+		g.refuse(w, from, http.StatusTooManyRequests, "too many handshakes from this address")
+		return
+	}
+	if !g.addresses.open(from) {
+		w.Header().Set("Retry-After", fmt.Sprint(2+rand.IntN(4)))
+		g.refuse(w, from, http.StatusServiceUnavailable, "too many connections from this address")
+		return
+	}
+	if !g.upgrade(w, r, from, offered) {
+		g.addresses.close(from)
+	}
+}
+
+func (g *Gateway) refuse(w http.ResponseWriter, from netip.Addr, status int, text string) {
+	g.metrics.handshakes.WithLabelValues("refused").Inc()
+	g.noise.Info().Stringer("from", from).Str("why", text).Msg("handshake refused")
+	w.Header().Set("Connection", "close") // also: net/http waits for no body then
+	http.Error(w, text, status)
+}
+
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, from netip.Addr, offered []byte) bool {
 	if !g.reserve() {
 		g.metrics.handshakes.WithLabelValues("full").Inc()
-		w.Header().Set("Retry-After", "2")
+		w.Header().Set("Retry-After", fmt.Sprint(2+rand.IntN(4)))
 		http.Error(w, "this gateway takes no connections now", http.StatusServiceUnavailable)
-		return
+		return false
 	}
 	up, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		g.unreserve()
 		g.metrics.handshakes.WithLabelValues("failed").Inc()
-		return
+		return false
 	}
 	g.metrics.handshakes.WithLabelValues("ok").Inc()
-	g.adopt(up.NetConn())
+	return g.adopt(up.NetConn(), from, offered)
 }
 
 // unwelcome checks what the WebSocket handshake itself doesn't.
 func (g *Gateway) unwelcome(r *http.Request) (status int, text string) {
+	switch versions := r.Header.Values("Sec-WebSocket-Version"); {
+	case r.Method != http.MethodGet:
+		return http.StatusMethodNotAllowed, "a WebSocket handshake is a GET"
+	case !r.ProtoAtLeast(1, 1):
+		return http.StatusHTTPVersionNotSupported, "a WebSocket handshake needs HTTP/1.1"
+	case r.ContentLength != 0:
+		return http.StatusBadRequest, "a WebSocket handshake has no body"
+	case len(r.Header.Values("Sec-WebSocket-Key")) > 1 || len(versions) > 1:
+		return http.StatusBadRequest, "a header of the handshake is there twice"
+	case len(versions) == 0 || versions[0] != "13":
+		return http.StatusUpgradeRequired, "this gateway speaks WebSocket version 13"
+	}
 	if !slices.Contains(websocket.Subprotocols(r), wire.Subprotocol) {
 		return http.StatusBadRequest, "this gateway speaks the WebSocket subprotocol " + wire.Subprotocol
 	}
@@ -126,22 +171,23 @@ func (g *Gateway) unreserve() {
 
 // adopt runs a connection whose handshake is done, in a goroutine of its own:
 // the HTTP server's holds buffers and a deep stack.
-func (g *Gateway) adopt(nc net.Conn) {
+func (g *Gateway) adopt(nc net.Conn, from netip.Addr, offered []byte) bool {
 	nc.SetDeadline(time.Time{})
 	if t, ok := nc.(*net.TCPConn); ok {
 		t.SetNoDelay(true)
 		t.SetWriteBuffer(g.limits.SendBuffer)
 	}
-	c := newConn(g, nc)
+	c := newConn(g, nc, from, offered)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.upgrading--
 	if g.closed {
 		c.cancel()
 		nc.Close()
-		return
+		return false
 	}
 	g.conns[c] = struct{}{}
 	g.metrics.connections.Inc()
 	g.wg.Go(c.run)
+	return true
 }

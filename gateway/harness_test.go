@@ -21,7 +21,10 @@ import (
 	"github.com/limpet-games/limpet/wire/peer"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// net/http gives a peer that it turned away half a second to read why.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // patience bounds every wait of these tests.
 const patience = 10 * time.Second

@@ -33,6 +33,11 @@ func (c *conn) handleJoin(msg []byte) error {
 	if err != nil {
 		return c.misuse(msg, err)
 	}
+	if e := c.id.mayJoin(f.Kind, f.Name); e != nil {
+		c.g.metrics.joins.WithLabelValues("join", e.Code.String()).Inc()
+		c.sendError(f.Ref, 0, e)
+		return nil
+	}
 	c.begin(&request{
 		c: c, what: "join", ref: f.Ref,
 		ask: directory.Request{Room: wire.Room(f.Kind, f.Name), Mode: f.Mode},
@@ -43,7 +48,10 @@ func (c *conn) handleJoin(msg []byte) error {
 
 // begin starts a request, or refuses it where there are too many.
 func (c *conn) begin(q *request) {
-	e := c.seatFor()
+	e := c.hurried()
+	if e == nil {
+		e = c.seatFor()
+	}
 	if e == nil && !c.g.enter(q.run) {
 		c.unask()
 		e = &wire.Error{Code: wire.CodeBusy, RetryMS: 500 + rand.Uint32N(1000), Text: "too many joins at once"}
@@ -52,6 +60,15 @@ func (c *conn) begin(q *request) {
 		c.g.metrics.joins.WithLabelValues(q.what, e.Code.String()).Inc()
 		c.sendError(q.ref, 0, e)
 	}
+}
+
+// hurried holds a connection to its rate of joins: nobody tries rooms' names
+// by the thousand.
+func (c *conn) hurried() *wire.Error {
+	if c.seats.allow(time.Now()) {
+		return nil
+	}
+	return &wire.Error{Code: wire.CodeRateLimited, RetryMS: 500 + rand.Uint32N(500), Text: "too many joins in a second"}
 }
 
 // enter runs a request unless too many are under way.
@@ -192,7 +209,7 @@ func (g *Gateway) reach(ctx context.Context, at directory.Location) (*host, erro
 func (q *request) claim(ctx context.Context, h *host, at directory.Location) error {
 	answer := make(chan *wire.Error, 1)
 	s := &session{
-		conn: q.c, member: q.member, user: q.c.user, data: q.data, ref: q.ref, why: q.why,
+		conn: q.c, member: q.member, user: q.c.id.User, data: q.data, ref: q.ref, why: q.why,
 		generation: q.generation, incarnation: q.incarnation, at: q.at, answer: answer,
 	}
 	for {

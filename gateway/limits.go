@@ -12,9 +12,16 @@ import (
 type Limits struct {
 	Connections int // WebSockets; more get 503 with Retry-After; default 20,000
 	HTTP        int // connections that are not WebSockets yet; more are closed; default 1024
-	Rooms       int // memberships of one connection, asked for or held; default 16
-	Routes      int // rooms with members behind this gateway; more joins are "busy"; default 100,000
-	Joins       int // joins and resumes under way; more are "busy"; default 4096
+	// AddressConnections and AddressHandshakes bound one address, or IPv6 /64:
+	// its WebSockets, as many connections that are none yet, and the handshakes
+	// it makes in a second, with bursts of twice that. More WebSockets are
+	// answered 503, more handshakes 429, other connections closed. Loopback is not limited. Defaults 64 and 10.
+	AddressConnections int
+	AddressHandshakes  int
+
+	Rooms  int // memberships of one connection, asked for or held; default 16
+	Routes int // rooms with members behind this gateway; more joins are "busy"; default 100,000
+	Joins  int // joins and resumes under way; more are "busy"; default 4096
 
 	// Frames and Bytes bound what a connection sends in a second, with bursts
 	// of twice that. A faster one is told, then read no faster than that, and
@@ -25,6 +32,7 @@ type Limits struct {
 	// Controls bounds pings, pongs and fragments a second, with bursts of twice
 	// that; a connection above it is cut. Default 10.
 	Controls int
+	JoinRate int // joins and resumes a second and connection, with bursts of twice that; more are refused; default 20
 	Lists    int // room lists a second and connection; more are refused; default 4
 
 	// OutboxBytes and OutboxFrames bound what waits for one socket: above half,
@@ -61,6 +69,7 @@ func (l *Limits) setDefaults() {
 	}{
 		{&l.Connections, 20_000}, {&l.HTTP, 1024}, {&l.Rooms, 16}, {&l.Routes, 100_000}, {&l.Joins, 4096},
 		{&l.Frames, 120}, {&l.Bytes, 64 << 10}, {&l.Controls, 10}, {&l.Lists, 4},
+		{&l.JoinRate, 20}, {&l.AddressConnections, 64}, {&l.AddressHandshakes, 10},
 		{&l.OutboxBytes, 256 << 10}, {&l.OutboxFrames, 1024}, {&l.SendBuffer, 64 << 10}, {&l.Finds, 64},
 	} {
 		*f.v = cmp.Or(*f.v, f.def)

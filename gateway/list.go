@@ -29,6 +29,10 @@ func (c *conn) handleList(msg []byte) error {
 	if err != nil {
 		return c.misuse(msg, err)
 	}
+	if e := c.id.mayList(f.Kind); e != nil {
+		c.sendError(f.Ref, 0, e)
+		return nil
+	}
 	if !c.lists.allow(time.Now()) || !c.beginList() {
 		c.g.metrics.lists.WithLabelValues("rate_limited").Inc()
 		c.sendError(f.Ref, 0, &wire.Error{Code: wire.CodeRateLimited, RetryMS: 250, Text: "one list at a time, and not too often"})

@@ -28,6 +28,9 @@ type metrics struct {
 	lists      *prometheus.CounterVec // result
 	bytesIn    prometheus.Counter
 	bytesOut   prometheus.Counter
+	authFailed prometheus.Counter
+	perAddress *prometheus.CounterVec // why
+	addresses  prometheus.Gauge
 	drains     prometheus.Counter
 	reads      prometheus.Counter
 
@@ -83,6 +86,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m.bytesIn = counter("received_bytes_total", "Payload bytes of clients' messages.")
 	m.bytesOut = counter("sent_bytes_total", "Bytes queued for sockets.")
 	m.drains = counter("socket_waits_total", "Times that a full socket had to be waited for.")
+	m.authFailed = counter("auth_failed_total", "Tokens that were not accepted.")
+	m.perAddress = vec("address_refused_total", "Connections refused for what their address has open or has done, by reason.", "why")
+	m.addresses = gauge("addresses", "Client addresses that are kept account of.")
 	m.joinTime = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name("join_seconds"),
 		Help: "From a join or resume to its answer.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11)}, []string{"what"})
 	m.findTime = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("find_seconds"),

@@ -3,6 +3,7 @@ package gateway
 import (
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/limpet-games/limpet/directory"
@@ -69,7 +70,7 @@ func (p *path) connect(t testing.TB) *conn {
 		t.Fatal(err)
 	}
 	go io.Copy(io.Discard, far)
-	c := newConn(p.g, near)
+	c := newConn(p.g, near, netip.Addr{}, nil)
 	t.Cleanup(func() { c.cancel(); near.Close(); far.Close(); c.drains.Wait() })
 	return c
 }

@@ -8,6 +8,9 @@ import (
 	"github.com/limpet-games/limpet/wire/peer"
 )
 
+// maxForged is how many bad resume tokens one connection may show.
+const maxForged = 8
+
 // handleResume takes a membership back that a token names. Which of several
 // connections that come with it holds the member is for the room to say.
 func (c *conn) handleResume(msg []byte) error {
@@ -19,8 +22,14 @@ func (c *conn) handleResume(msg []byte) error {
 	if err != nil {
 		e := wire.CodeOf(err)
 		c.g.metrics.joins.WithLabelValues("resume", e.Code.String()).Inc()
-		c.g.noise.Info().Err(err).Stringer("from", c.nc.RemoteAddr()).Msg("resume refused")
+		c.g.noise.Info().Err(err).Stringer("from", c.from).Msg("resume refused")
 		c.sendError(f.Ref, 0, e)
+		if e.Code == wire.CodeBadToken {
+			c.forged++
+		}
+		if c.forged > maxForged {
+			return &end{wire.CloseFlood, "too many resume tokens that are none"}
+		}
 		return nil
 	}
 	c.begin(&request{
@@ -38,12 +47,15 @@ func (c *conn) checkResume(f wire.Resume) (token, error) {
 	switch {
 	case err != nil:
 		return t, err
-	case t.user != c.user:
+	case t.user != c.id.User:
 		return t, wire.Refuse(wire.CodeUnauthorized, "the resume token is another user's")
 	case t.data != hashData(f.Data):
 		return t, wire.Refuse(wire.CodeBadToken, "the join data is not what the token was given for")
 	case f.At.Epoch > t.epoch:
 		return t, wire.Refuse(wire.CodeBadRequest, "the position is later than the token")
+	}
+	if e := c.id.mayJoin(t.room.Kind(), t.room.Name()); e != nil {
+		return t, e
 	}
 	return t, nil
 }

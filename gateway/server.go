@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -62,17 +63,31 @@ func (g *Gateway) close() {
 	g.wg.Wait()
 }
 
-// countHTTP bounds the connections that are not WebSockets (yet).
+// countHTTP bounds the connections that are not WebSockets (yet), all together
+// and of one peer, unless that is a proxy.
 func (g *Gateway) countHTTP(nc net.Conn, state http.ConnState) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	from := peerAddr(nc.RemoteAddr())
+	if g.believed(from) {
+		from = netip.Addr{}
+	}
 	switch state {
 	case http.StateNew:
-		if g.http++; g.http > g.limits.HTTP {
+		if full := g.addHTTP(1) > g.limits.HTTP; full {
 			g.metrics.handshakes.WithLabelValues("http_full").Inc()
 			nc.Close()
 		}
+		if !g.addresses.arrive(from) {
+			nc.Close()
+		}
 	case http.StateHijacked, http.StateClosed:
-		g.http--
+		g.addHTTP(-1)
+		g.addresses.depart(from)
 	}
+}
+
+func (g *Gateway) addHTTP(n int) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.http += n
+	return g.http
 }

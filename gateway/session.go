@@ -68,7 +68,7 @@ func (s *session) who() peer.Who {
 func (s *session) attach(why peer.Why) peer.Attach {
 	return peer.Attach{
 		Handle: s.route.handle, Member: s.member, Generation: s.generation, Instance: s.conn.instance,
-		Why: why, Incarnation: s.incarnation, At: s.at, Room: s.route.room, User: s.user, Data: s.data,
+		Why: why, Incarnation: s.incarnation, At: s.at, Room: s.route.room, User: s.user, Data: s.data, Claims: s.conn.id.Claims,
 	}
 }
 

@@ -26,6 +26,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 			tell := now.Sub(told) >= waitEvery
 			if tell {
 				told = now
+				g.addresses.sweep(now)
 			}
 			g.sweepConns()
 			g.sweepRoutes(now, tell)

@@ -65,6 +65,9 @@ var allowed = map[string]map[string]string{
 		"directory": "where rooms are", "gateway/internal/...": "its own parts",
 		"internal/daemon": "logs for net/http", outside: "the WebSocket handshake, logs and metrics",
 	},
+	"gateway/auth": {
+		"gateway": "who a token's bearer is", "wire": "bounds", "wire/peer": "bounds", outside: "JSON Web Tokens, logs and metrics",
+	},
 	"gateway/internal/...": {
 		"wire": "frames", "gateway/internal/...": "its siblings", outside: "the WebSocket handshake",
 	},
@@ -77,7 +80,7 @@ var allowed = map[string]map[string]string{
 	},
 	"internal/gatewayd": {
 		"wire": "limits", "internal/link": "errors of links", "internal/daemon": "flags and lifetimes", "directory": "where rooms are",
-		"gateway": "the edge itself", "web": "the demo", outside: "logs and metrics",
+		"gateway": "the edge itself", "gateway/auth": "players' tokens", "web": "the demo", outside: "logs and metrics",
 	},
 	"bench/...": {anything: "measures all of it", outside: "reports"},
 	"cmd/...":   {anything: "wiring", outside: "logs"},

@@ -71,6 +71,10 @@ type Member interface {
 	ID() MemberID
 	// User is the name under which the member was admitted, "" if anonymous.
 	User() string
+	// Claims is the JSON object that the game's token for this member's
+	// connection holds, nil if it has none. It is not checkpointed: after a
+	// restore it is nil until the member is back. Don't change it.
+	Claims() []byte
 	// Connected is false while the member's connection is lost.
 	Connected() bool
 }

@@ -5,6 +5,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -195,7 +196,7 @@ func (f *Fleet) Books(ctx context.Context) (map[string]ledger.Book, error) {
 }
 
 func (f *Fleet) ask(ctx context.Context, c *client.Client, room string, answered func() bool) error {
-	r, err := c.Join(ctx, wire.ModeJoin, f.cfg.Kind, room, nil)
+	r, err := f.enter(ctx, c, room)
 	if err != nil {
 		return fmt.Errorf("ask %s for its book: %w", room, err)
 	}
@@ -207,6 +208,22 @@ func (f *Fleet) ask(ctx context.Context, c *client.Client, room string, answered
 		}
 	}
 	return r.Leave(ctx)
+}
+
+// enter joins a room at the pace that the gateway allows one connection.
+func (f *Fleet) enter(ctx context.Context, c *client.Client, room string) (*client.Room, error) {
+	for {
+		r, err := c.Join(ctx, wire.ModeJoin, f.cfg.Kind, room, nil)
+		e, ok := errors.AsType[*wire.Error](err)
+		if !ok || e.Code != wire.CodeRateLimited {
+			return r, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Duration(e.RetryMS) * time.Millisecond):
+		}
+	}
 }
 
 // Close ends all clients. Their rooms keep the places for the grace.

@@ -20,6 +20,7 @@ type settings struct {
 	cluster daemon.ClusterFlags
 	ops     daemon.OpsFlags
 	log     daemon.LogFlags
+	auth    authFlags
 	listen  string
 	origins []string
 	demo    bool
@@ -32,6 +33,7 @@ func newFlags(s *settings) *daemon.Flags {
 	f.String(&s.listen, "listen", "127.0.0.1:8080", "HOST:PORT", "address for players: ws:// here; put TLS in front", daemon.Addr)
 	f.List(&s.origins, "origins", "ORIGIN", "web origins whose pages may connect, like https://game.example; pages of this very host always may", checkOrigin)
 	s.cluster.Register(f, "127.0.0.1:7410", "")
+	s.auth.register(f)
 	s.registerLimits(f)
 	f.Bool(&s.demo, "demo", "serve the demo and the JavaScript client (/client/limpet.js) to browsers")
 	f.String(&s.control, "dev-control", "", "URL", "set by limpet dev: pass /dev/ on to its supervisor")
@@ -43,9 +45,12 @@ func newFlags(s *settings) *daemon.Flags {
 func (s *settings) registerLimits(f *daemon.Flags) {
 	l := &s.limits
 	f.Int(&l.Connections, "max-connections", 20_000, 1, 10_000_000, "WebSocket connections; more are answered 503 with Retry-After")
+	f.Int(&l.AddressConnections, "address-connections", 64, 1, 1_000_000, "WebSockets of one address (IPv6: /64), and as many connections that are none yet; more are turned away; loopback is not limited")
+	f.Int(&l.AddressHandshakes, "address-handshakes", 10, 1, 100_000, "WebSocket handshakes a second of one address, with bursts of twice that; more are answered 429; loopback is not limited")
 	f.Int(&l.Routes, "max-routes", 100_000, 1, 10_000_000, "rooms with members behind this gateway; more joins are answered busy")
 	f.Int(&l.Joins, "max-joins", 4096, 1, 1_000_000, "joins and resumes under way; more are answered busy")
 	f.Int(&l.Rooms, "connection-rooms", 16, 1, 1024, "rooms of one connection; more are refused")
+	f.Int(&l.JoinRate, "connection-joins", 20, 1, 10_000, "joins and resumes a second of one connection, with bursts of twice that; more are refused for a while")
 	f.Int(&l.Frames, "connection-frames", 120, 1, 100_000, "frames a second from one connection, with bursts of twice that; more is slowed down, then cut")
 	f.Int(&l.Bytes, "connection-bytes", 64<<10, 1<<10, 1<<30, "bytes a second from one connection, with bursts of twice that; more is slowed down, then cut")
 	f.Int(&l.OutboxBytes, "outbox-bytes", 256<<10, 64<<10, 1<<30, "bytes that wait for one connection; above it the client is sent away to come back")
@@ -76,6 +81,9 @@ func Command(args []string, out, errOut io.Writer) int {
 	if status, ok := f.Parse(args); !ok {
 		return status
 	}
+	if err := s.auth.check(s.listen); err != nil {
+		return f.Bad(err)
+	}
 	return daemon.Run(f, daemon.Process{
 		Program: "gatewayd", Node: s.cluster.Name, Log: s.log, Ops: s.ops,
 		Wire: func(p *daemon.Wiring) error { return s.wire(p) },
@@ -85,6 +93,10 @@ func Command(args []string, out, errOut io.Writer) int {
 // wire puts the process's parts together. Each may rely on those before it.
 func (s *settings) wire(p *daemon.Wiring) error {
 	static, err := s.static(p)
+	if err != nil {
+		return daemon.BadSetting(err)
+	}
+	verifier, err := s.auth.open(p)
 	if err != nil {
 		return daemon.BadSetting(err)
 	}
@@ -103,19 +115,27 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	resolver := directory.NewResolver(directory.ResolverConfig{
 		Members: cluster.Members, Mesh: cluster.Mesh, Coroner: coroner, Log: p.Log, Metrics: p.Metrics,
 	})
-	g, err := gateway.New(gateway.Config{
+	cfg := gateway.Config{
 		Name: s.cluster.Name, Mesh: cluster.Mesh,
 		Directory: rooms{resolver, coroner, cluster.Members},
 		Cluster:   s.cluster.Cluster, Keys: tokenKeys(cluster, p),
-		Origins: s.origins, Static: static, Limits: s.limits,
+		Origins: s.origins, Proxies: s.auth.prefixes(), Static: static, Limits: s.limits,
 		Log: p.Log, Metrics: p.Metrics,
-	})
+	}
+	if verifier != nil {
+		cfg.Authenticate = verifier.Verify
+	}
+	g, err := gateway.New(cfg)
 	if err != nil {
 		return daemon.BadSetting(err)
 	}
 	cluster.AddTo(&p.Parts)
 	p.Parts.Add("coroner", coroner.Run)
 	p.Parts.Add("directory", resolver.Run)
+	if verifier != nil {
+		p.Parts.Add("keys for players' tokens", verifier.Run)
+		p.Ops.Ready("keys", verifier.Ready)
+	}
 	p.Parts.Add("gateway", func(ctx context.Context) error { return g.Run(ctx, ln) })
 
 	p.Ops.Ready("cluster", cluster.Joined)

@@ -11,9 +11,10 @@ import (
 
 // Player is a client of the room.
 type Player struct {
-	rt   *Room
-	user string
-	data []byte
+	rt     *Room
+	user   string
+	data   []byte
+	claims []byte
 
 	id       wire.MemberID
 	instance wire.Instance
@@ -50,9 +51,16 @@ func (rt *Room) Join(user string, data any) *Player {
 // code, and the room's reason: "refused: too late", "room_full: no open seat".
 func (rt *Room) TryJoin(user string, data any) (*Player, error) {
 	rt.t.Helper()
+	return rt.TryJoinWith(user, data, nil)
+}
+
+// TryJoinWith is TryJoin for a player whose token has claims, which
+// Member.Claims gives to the handler: nil, or what data may be.
+func (rt *Room) TryJoinWith(user string, data, claims any) (*Player, error) {
+	rt.t.Helper()
 	n := len(rt.players) + 1
 	p := &Player{
-		rt: rt, user: user, data: payload(rt.t, data),
+		rt: rt, user: user, data: payload(rt.t, data), claims: payload(rt.t, claims),
 		id: wire.MemberID(n), gen: 1, kept: map[wire.Input][]byte{},
 	}
 	binary.BigEndian.PutUint64(p.instance[:], uint64(n))
@@ -73,7 +81,7 @@ func (p *Player) attach(why peer.Why) {
 	p.conn, p.asking, p.err = p.gate(), true, nil
 	a := peer.Attach{
 		Handle: p.conn.handle, Member: p.id, Generation: p.gen, Instance: p.instance, Why: why,
-		At: p.at, Room: wire.Room(p.rt.kind.Name, "test"), User: p.user, Data: p.data,
+		At: p.at, Room: wire.Room(p.rt.kind.Name, "test"), User: p.user, Data: p.data, Claims: p.claims,
 	}
 	if why != peer.WhyJoin {
 		a.Incarnation = p.rt.born

@@ -53,12 +53,14 @@ const (
 // Attach binds a membership to a gateway's connection:
 //
 //	u32 handle | u64 member | u32 generation | 16B instance | u8 why | u64 incarnation
-//	| u64 epoch | u64 seq | str8 kind | str8 name | str8 user | bytes16 data
+//	| u64 epoch | u64 seq | str8 kind | str8 name | str8 user | bytes16 data [| bytes16 claims]
 //
 // It is idempotent by member: a host that has the member takes it up, one that
 // does not admits it with the data (a room restored to before the join). At is
 // the last reliable message written to the client. Incarnation is 0 for a new
-// membership; a room of another incarnation answers wire.CodeEnded.
+// membership; a room of another incarnation answers wire.CodeEnded. Claims, a
+// JSON object, are there only where the user's token had any: older peers
+// neither send nor read them.
 type Attach struct {
 	Handle      wire.Handle
 	Member      wire.MemberID
@@ -70,7 +72,11 @@ type Attach struct {
 	Room        wire.RoomID
 	User        string
 	Data        []byte
+	Claims      []byte
 }
+
+// MaxClaims bounds the claims of an Attach, in bytes.
+const MaxClaims = 2 << 10
 
 // Append encodes the body onto b.
 func (f Attach) Append(b []byte) []byte {
@@ -83,10 +89,14 @@ func (f Attach) Append(b []byte) []byte {
 	b = wire.AppendStr8(b, f.Room.Kind())
 	b = wire.AppendStr8(b, f.Room.Name())
 	b = wire.AppendStr8(b, f.User)
-	return wire.AppendBytes16(b, f.Data)
+	b = wire.AppendBytes16(b, f.Data)
+	if len(f.Claims) == 0 {
+		return b
+	}
+	return wire.AppendBytes16(b, f.Claims)
 }
 
-// DecodeAttach decodes a body of KindAttach. Data aliases it.
+// DecodeAttach decodes a body of KindAttach. Data and Claims alias it.
 func DecodeAttach(p []byte) (Attach, error) {
 	r := wire.NewReader(p)
 	who := readWho(&r)
@@ -103,6 +113,9 @@ func DecodeAttach(p []byte) (Attach, error) {
 	f.Room = wire.Room(kind, name)
 	f.User = r.Str8("user", wire.MaxUserLen)
 	f.Data = r.Bytes16("data", wire.MaxJoinData)
+	if r.Err() == nil && r.Len() > 0 {
+		f.Claims = r.Bytes16("claims", MaxClaims)
+	}
 	return f, named(&r, "attach")
 }
 

@@ -253,3 +253,31 @@ func FuzzBodies(f *testing.F) {
 		}
 	})
 }
+
+// Claims come last and are left out where there are none, so that peers of
+// before them understand an attach and are understood.
+func TestAttachWithClaims(t *testing.T) {
+	old := attach.Append(nil)
+	with := attach
+	with.Claims = []byte(`{"sub":"ada"}`)
+	body := with.Append(nil)
+	if !bytes.Equal(body[:len(old)], old) {
+		t.Error("claims change what comes before them")
+	}
+	got, err := DecodeAttach(body)
+	if err != nil || !reflect.DeepEqual(got, with) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := DecodeAttach(old); err != nil || got.Claims != nil {
+		t.Errorf("without claims: %+v, %v", got, err)
+	}
+	for n := len(old) + 1; n < len(body); n++ {
+		if _, err := DecodeAttach(body[:n]); err == nil {
+			t.Errorf("%d of %d bytes: taken", n, len(body))
+		}
+	}
+	with.Claims = make([]byte, MaxClaims+1)
+	if _, err := DecodeAttach(with.Append(nil)); err == nil {
+		t.Error("claims above the bound: taken")
+	}
+}

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -95,6 +96,7 @@ func (r *Room) unseated(a peer.Attach) *wire.Error {
 func (r *Room) admit(p Port, a peer.Attach) {
 	m := r.newMember(a.Member, a.User)
 	m.gen, m.instance, m.joined = a.Generation, a.Instance, r.seq
+	m.claims = bytes.Clone(a.Claims)
 	m.delta = -int64(r.toAll)
 	r.enlist(m)
 	r.joiner = m
@@ -188,6 +190,9 @@ func (r *Room) hold(m *member, gen wire.Generation, a peer.Attach) {
 		r.dirty = true
 	}
 	m.gen, m.asked = gen, 0
+	if !bytes.Equal(m.claims, a.Claims) {
+		m.claims = bytes.Clone(a.Claims)
+	}
 	if m.instance != a.Instance {
 		m.instance, m.applied, m.durable = a.Instance, 0, 0
 	}

@@ -9,9 +9,10 @@ import (
 
 // member is one membership's record.
 type member struct {
-	room *Room
-	id   wire.MemberID
-	user string
+	room   *Room
+	id     wire.MemberID
+	user   string
+	claims []byte // of the connection that holds it
 
 	gen      wire.Generation // of the connection that holds it
 	proved   wire.Generation // the highest that its client is known to have heard of
@@ -109,6 +110,9 @@ func (m *member) ID() rooms.MemberID { return rooms.MemberID(m.id) }
 
 // User is the name under which the member was admitted.
 func (m *member) User() string { return m.user }
+
+// Claims is what the token of the member's connection says.
+func (m *member) Claims() []byte { return m.claims }
 
 // Connected is false while the member's connection is lost.
 func (m *member) Connected() bool { return m.port != nil || m.room.joiner == m }
