@@ -1,9 +1,9 @@
 # Everything here needs Go; tests need Node, Redis and Chromium as well, which
 # `make setup` installs on Debian.
 
-SUITES = unit race fuzz js browser e2e
+SUITES = unit race fuzz js browser e2e bench
 
-.PHONY: help build test soak fuzz hostile fmt setup $(addprefix test-,$(SUITES))
+.PHONY: help bench-smoke build test soak fuzz hostile fmt setup $(addprefix test-,$(SUITES))
 
 help:
 	@echo "make build   the three programs, into bin/"
@@ -11,6 +11,7 @@ help:
 	@echo "make soak    the long form: an hour or more"
 	@echo "make hostile the attackers of test-hostile, each for LIMPET_HOSTILE (default 30s)"
 	@echo "make fuzz    every fuzz target for FUZZTIME (default 60s)"
+	@echo "make bench-smoke   the benchmark's gates, briefly; go run ./bench for the whole"
 	@echo "make fmt     format the code"
 	@echo "make setup   install what the tests need"
 
@@ -25,6 +26,8 @@ $(addprefix test-,$(SUITES)): setup
 
 soak: setup
 	test/soak
+
+bench-smoke: test-bench
 
 fuzz:
 	FUZZTIME=$${FUZZTIME:-60s} test/fuzz

@@ -38,8 +38,8 @@ func main() {
 
 // options are flags that are no part of a plan.
 type options struct {
-	json, html, profiles, systems string
-	rounds                        int
+	json, html, profiles, systems, built string
+	rounds                               int
 }
 
 func usage() error {
@@ -122,6 +122,7 @@ func parse(args []string, p *plan) (options, error) {
 	f.StringVar(&o.html, "html", "", "write a report with plots to this file")
 	f.StringVar(&o.profiles, "profiles", "", "write CPU profiles into this directory; profiling costs some CPU itself")
 	f.StringVar(&o.systems, "systems", strings.Join(system.Names(), ","), "what compare runs")
+	f.StringVar(&o.built, "built", "", "keep the programs in this directory, and use those that are there")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds of compare")
 	f.String("scenario", p.Scenario, "what compare plays")
 	if err := f.Parse(args); err != nil {
@@ -176,27 +177,27 @@ func measure(ctx context.Context, o options, p plan, compare bool) error {
 	}
 	defer os.RemoveAll(dir)
 	systems := strings.Split(o.systems, ",")
-	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+	if o.built == "" {
+		o.built = filepath.Join(dir, "bin")
+	}
+	if err := system.Build(ctx, o.built, systems...); err != nil {
 		return err
 	}
-	if err := system.Build(ctx, filepath.Join(dir, "bin"), systems...); err != nil {
-		return err
-	}
-	r := &runner{dir: dir, profiles: o.profiles}
+	r := &runner{dir: dir, programs: o.built, profiles: o.profiles}
 	if term.IsTerminal(int(os.Stderr.Fd())) || compare {
 		r.progress = os.Stderr
 	}
 	all, err := r.compare(ctx, systems, p, o.rounds)
-	if err != nil {
+	if len(all) == 0 {
 		return err
 	}
-	s := standings(systems, all)
+	s := standings(systems, all) // of what was played, also where a round failed
 	if compare {
 		comparison(os.Stdout, p, s, o.rounds)
 	} else {
 		table(os.Stdout, all[0])
 	}
-	return write(o, p, s, all)
+	return errors.Join(err, write(o, p, s, all))
 }
 
 func write(o options, p plan, s []standing, all []result) error {

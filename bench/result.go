@@ -3,6 +3,7 @@
 package main
 
 import (
+	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -21,6 +22,7 @@ type result struct {
 	Lost        uint64  `json:"lost"`
 	Duplicated  uint64  `json:"duplicated"`
 	Inputs      uint64  `json:"inputs"`
+	Refused     uint64  `json:"joins_refused"`
 	Expected    uint64  `json:"inputs_asked_again"`
 	Broken      uint64  `json:"connections_broken"`
 	Ticks       float64 `json:"ticks_delivered_percent"` // of what rate, members and time make
@@ -96,6 +98,7 @@ func (r *result) addLoad(p plan, joined, played load.Stats) {
 	r.Seconds, r.Members = played.For.Seconds(), played.Joined
 	r.Deliveries, r.Lost, r.Duplicated = played.Deliveries, played.Lost, played.Duplicated
 	r.Inputs, r.Expected, r.Broken = played.Inputs, played.Expected, played.Broken
+	r.Refused = joined.Refused + played.Refused
 	r.Lateness, r.Input, r.Join = spreadOf(played.Lateness), spreadOf(played.Input), spreadOf(joined.Join)
 	r.JoinsPerSec = float64(joined.Joins) / joined.For.Seconds()
 	if !p.Echo {
@@ -114,7 +117,10 @@ func (r *result) addJoins(empty, in sample) {
 // addUsage compares samples: of the empty system, with all clients joined, and
 // before and after the play.
 func (r *result) addUsage(names []string, empty, before, after sample) {
-	deliveries := float64(max(1, r.Deliveries))
+	deliveries := float64(r.Deliveries)
+	if deliveries == 0 {
+		deliveries = math.Inf(1) // nothing to share the cost among
+	}
 	wall := after.at.Sub(before.at).Seconds()
 	members := float64(max(1, r.Members))
 	for i, name := range names {

@@ -16,7 +16,8 @@ import (
 
 // runner runs systems.
 type runner struct {
-	dir      string // of logs and binaries
+	dir      string // of logs
+	programs string // directory of the systems' programs
 	profiles string // directory for CPU profiles; empty: none
 	progress io.Writer
 }
@@ -28,7 +29,7 @@ const warmUp = time.Second
 func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
 	res := result{System: name, Plan: p}
 	sys, err := system.Start(ctx, name, system.Params{
-		Dir: r.dir, Binaries: filepath.Join(r.dir, "bin"), Pin: p.Pin, Tick: p.Tick, Size: p.Size,
+		Dir: r.dir, Binaries: r.programs, Pin: p.Pin, Tick: p.Tick, Size: p.Size,
 		Messages: p.Messages, Reliable: p.Reliable, Echo: p.Echo, Gateways: p.Gateways, Store: p.Store,
 	})
 	if err != nil {

@@ -60,7 +60,7 @@ var scenarios = map[string]scenario{
 	"bigstate": {"four rooms of 50, a 60,000-byte state at 2 Hz",
 		plan{Clients: 200, PerRoom: 50, Rate: 2, Tick: 2, Size: 60_000}},
 	"manyrooms": {"20,000 rooms of one member, ten rooms a connection, 1 Hz",
-		plan{Clients: 2000, PerRoom: 1, Seats: 10, Rate: 0, Tick: 1, Size: 64, Joining: 32}},
+		plan{Clients: 2000, PerRoom: 1, Seats: 10, Rate: 0, Tick: 1, Size: 64, Joining: 8}},
 }
 
 func scenarioNames() []string {

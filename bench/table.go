@@ -29,7 +29,7 @@ func table(w io.Writer, r result) {
 	if r.Ticks > 0 {
 		fmt.Fprintf(w, "  ticks delivered %.2f %%\n", r.Ticks)
 	}
-	fmt.Fprintf(w, "  joins %.0f/s, %.0f us of CPU each\n", r.JoinsPerSec, r.JoinCPU)
+	fmt.Fprintf(w, "  joins %.0f/s, %.0f us of CPU each, %d refused and asked again\n", r.JoinsPerSec, r.JoinCPU, r.Refused)
 	fmt.Fprintf(w, "  CPU %.2f s per million deliveries, %.0f %% of one CPU; load generator %.0f %%\n", r.CPU, r.CPUShare, r.LoadCPU)
 	t = tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\tCPU s/M\tRSS MiB\tanon MiB\tanon KiB/member\tallocs/delivery\tGCs\tpause us\tgoroutines\t\n")

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/limpet-games/limpet/gateway/internal/ws"
 )
 
 // open makes the outbox write to c: without waiting on TCP, and with a
@@ -69,7 +71,7 @@ func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
 // write is one write(2). A socket that is full takes 0 bytes without an error.
 func write(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := syscall.Write(int(fd), p)
+		n, err := ws.Write(fd, p)
 		switch {
 		case err == nil:
 			return n, nil

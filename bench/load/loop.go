@@ -218,11 +218,6 @@ func (l *Loop) joined(c *Client, s *Seat) {
 	}
 }
 
-func (l *Loop) refused(c *Client, why string) error {
-	l.stats.Refused++
-	return fmt.Errorf("client %d was refused: %s", c.id, why)
-}
-
 // state is told by protocols: a state or, in an echo room, an answer.
 func (l *Loop) state(c *Client, s *Seat, p []byte) {
 	now := time.Now().UnixNano()

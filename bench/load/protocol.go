@@ -157,7 +157,7 @@ func (p Limpet) handle(l *Loop, c *Client, msg []byte) error {
 	case wire.TypeError:
 		f, err := wire.DecodeError(msg)
 		if err == nil && f.Ref != 0 {
-			return l.refused(c, f.Error.Code.String()+": "+f.Text)
+			return p.refused(l, c, f)
 		}
 		return err
 	}
@@ -168,10 +168,25 @@ func (p Limpet) handle(l *Loop, c *Client, msg []byte) error {
 func (p Limpet) join(l *Loop, c *Client) {
 	b := l.scratch[:0]
 	for i := range c.seats {
-		f := wire.Join{Ref: uint32(i + 1), Mode: wire.ModeJoinOrCreate, Kind: p.Kind, Name: fmt.Sprintf("r%d", c.seats[i].Room)}
-		b = frame(b, f.Append(nil))
+		b = p.appendJoin(b, c, i)
 	}
 	l.send(c, b)
+}
+
+func (p Limpet) appendJoin(b []byte, c *Client, seat int) []byte {
+	f := wire.Join{Ref: uint32(seat + 1), Mode: wire.ModeJoinOrCreate, Kind: p.Kind, Name: fmt.Sprintf("r%d", c.seats[seat].Room)}
+	return frame(b, f.Append(nil))
+}
+
+// refused asks again where that may help: at once, as the clients' number is
+// what limits them.
+func (p Limpet) refused(l *Loop, c *Client, f wire.ErrorFrame) error {
+	l.stats.Refused++
+	if f.Error.Code < 200 || f.Error.Code > 299 || int(f.Ref) > len(c.seats) {
+		return fmt.Errorf("a join was refused: %s: %s", f.Error.Code, f.Text)
+	}
+	l.send(c, p.appendJoin(l.scratch[:0], c, int(f.Ref)-1))
+	return nil
 }
 
 func upgrade(b []byte, path, protocol string) []byte {

@@ -73,7 +73,7 @@ func (s *System) startLimpet(ctx context.Context, p Params) error {
 			name = fmt.Sprintf("gatewayd-%d", i+1)
 		}
 		gateway := append(append([]string{p.Binaries + "/gatewayd"}, common(last)...), "--listen", net.addr(last, portPublic),
-			"--connection-frames", "100000", "--connection-bytes", "100000000", "--heartbeat", "1m")
+			"--connection-frames", "100000", "--connection-bytes", "100000000", "--heartbeat", "1m", "--join-within", "1m")
 		if err := s.startNode(ctx, p, name, net.addr(last, portOps), nil, gateway); err != nil {
 			return err
 		}

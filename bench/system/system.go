@@ -3,6 +3,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -62,14 +63,20 @@ func compiler() string {
 	return ""
 }
 
-// Build compiles the systems' programs into dir.
+// Build compiles the systems' programs into dir, but for those that are there.
 func Build(ctx context.Context, dir string, names ...string) error {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return fmt.Errorf("find the module: %w", err)
 	}
 	top := strings.TrimSpace(string(root))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make directory for programs: %w", err)
+	}
 	for _, name := range names {
+		if built(dir, name) {
+			continue
+		}
 		var cmds [][]string
 		goBuild := []string{"go", "build", "-trimpath", "-o", dir + "/"}
 		switch name {
@@ -91,6 +98,13 @@ func Build(ctx context.Context, dir string, names ...string) error {
 		}
 	}
 	return nil
+}
+
+// built reports whether a system's programs are there.
+func built(dir, name string) bool {
+	program := map[string]string{"limpet": "roomd"}[name] // built after gatewayd
+	_, err := os.Stat(filepath.Join(dir, cmp.Or(program, name)))
+	return err == nil
 }
 
 // Start runs a system and waits until it takes clients.

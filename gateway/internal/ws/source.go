@@ -138,7 +138,7 @@ func (s *source) ended() (eof bool) {
 // once is one read(2), counted.
 func (s *source) once(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := syscall.Read(int(fd), p)
+		n, err := read(fd, p)
 		if s.counted != nil {
 			s.counted.Inc()
 		}

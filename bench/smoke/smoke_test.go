@@ -1,0 +1,161 @@
+//go:build linux
+
+// Package smoke runs the benchmark briefly: counts that noise does not change
+// are held to their bounds, and costs to those of a baseline in the same run,
+// with margins that only a loss of a factor exceeds.
+package smoke
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+type outcome struct {
+	Standings []struct {
+		System string
+		CPU    float64
+	} `json:"standings"`
+	Runs []played `json:"runs"`
+}
+
+type played struct {
+	System     string  `json:"system"`
+	Members    int     `json:"members"`
+	Deliveries float64 `json:"deliveries"`
+	Lost       float64 `json:"lost"`
+	Duplicated float64 `json:"duplicated"`
+	Inputs     float64 `json:"inputs"`
+	Broken     float64 `json:"connections_broken"`
+	Ticks      float64 `json:"ticks_delivered_percent"`
+	Input      struct {
+		Count float64 `json:"count"`
+		P50   float64
+	} `json:"input_to_state_us"`
+	Processes []struct {
+		Name   string  `json:"name"`
+		Allocs float64 `json:"allocs_per_delivery"`
+	} `json:"processes"`
+	Gates struct {
+		Writes  float64 `json:"client_writes_per_delivery"`
+		Outputs float64 `json:"link_outputs_per_room_tick"`
+		Calls   float64 `json:"socket_calls_per_delivery"`
+	} `json:"gates"`
+}
+
+// programs is the directory of what the tests run, built once.
+var programs string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "limpet-smoke-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	programs = dir
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bench"), "..").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build bench: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// bench runs the benchmark as its users do.
+func bench(t *testing.T, args ...string) outcome {
+	t.Helper()
+	dir := t.TempDir()
+	report := filepath.Join(dir, "report.json")
+	html := filepath.Join(dir, "report.html")
+	cmd := exec.CommandContext(t.Context(), filepath.Join(programs, "bench"), append(args, "-pin", "-built", programs, "-json", report, "-html", html)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("bench %v: %v\n%s", args, err, out)
+	}
+	t.Logf("%s", out)
+	raw, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o outcome
+	if err := json.Unmarshal(raw, &o); err != nil {
+		t.Fatalf("report: %v", err)
+	}
+	if page, err := os.ReadFile(html); err != nil || len(page) < 1000 {
+		t.Errorf("report in HTML: %d bytes, %v", len(page), err)
+	}
+	return o
+}
+
+// An odd number of rooms over two gateways has members of each behind both.
+func TestCallsAndFramesAreCoalesced(t *testing.T) {
+	o := bench(t, "arena", "-clients", "950", "-gateways", "2", "-duration", "3s")
+	o.Runs[0].check(t, 2, 2.8)
+}
+
+// check holds a run of the arena to what noise does not change; outputs and
+// calls are the bounds on its gates of those names.
+func (r *played) check(t *testing.T, outputs, calls float64) {
+	t.Helper()
+	if r.Duplicated > 0 || r.Broken > 0 {
+		t.Errorf("%v states came twice, %v connections broke", r.Duplicated, r.Broken)
+	}
+	// A machine that stalls replaces states and leaves out ticks.
+	if r.Ticks < 50 || r.Lost > r.Deliveries/2 {
+		t.Errorf("%.1f %% of the ticks were delivered, %v states lost of %v", r.Ticks, r.Lost, r.Deliveries)
+	}
+	if r.Input.Count < r.Inputs/10 {
+		t.Errorf("%v of %v inputs were seen in a state", r.Input.Count, r.Inputs)
+	}
+	if w := r.Gates.Writes; w > 1.01 || w < 0.5 {
+		t.Errorf("%.4f client writes a delivery, want at most 1.01", w)
+	}
+	if f := r.Gates.Outputs; f < outputs-0.01 || f > outputs+0.01 {
+		t.Errorf("%.4f outputs on links a room tick, want %v: one for each gateway with members", f, outputs)
+	}
+	if c := r.Gates.Calls; c > calls || c < 1 {
+		t.Errorf("%.3f socket calls a delivery, want at most %v", c, calls)
+	}
+	for _, p := range r.Processes {
+		if p.Allocs > mostAllocs {
+			t.Errorf("%s: %.4f allocations a delivery, want at most %v", p.Name, p.Allocs, mostAllocs)
+		}
+	}
+}
+
+// mostAllocs is a loose bound: ten times as many would be one for each delivery.
+const mostAllocs = 0.2
+
+func TestEchoIsNotLingeredFor(t *testing.T) {
+	r := bench(t, "echo", "-duration", "2s").Runs[0]
+	if r.Lost > 0 || r.Duplicated > 0 || r.Broken > 0 {
+		t.Errorf("lost %v, duplicated %v, broken %v", r.Lost, r.Duplicated, r.Broken)
+	}
+	if r.Input.P50 > 900 {
+		t.Errorf("round trip of %.0f us at the median: a link lingers", r.Input.P50)
+	}
+}
+
+func TestCostBesideGorilla(t *testing.T) {
+	o := bench(t, "compare", "-systems", "limpet,gorilla", "-clients", "1000", "-rounds", "3", "-duration", "1s")
+	for _, r := range o.Runs {
+		if r.System == "limpet" {
+			r.check(t, 1, 2.5)
+		}
+	}
+	cost := map[string]float64{}
+	for _, s := range o.Standings {
+		cost[s.System] = s.CPU
+	}
+	if r := cost["limpet"] / cost["gorilla"]; !(r > 0 && r <= mostBesideGorilla) {
+		t.Errorf("a delivery costs %.2f times gorilla's, want at most %v", r, mostBesideGorilla)
+	}
+}
+
+// mostBesideGorilla leaves room for noise, not for a twofold loss.
+const mostBesideGorilla = 2.5
