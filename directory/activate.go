@@ -96,6 +96,12 @@ func (a *activation) pick() (*Node, error) {
 	return n, err
 }
 
+// Place picks a host for a room of a kind, as for an activation, among those
+// for which not is false, and counts the room in. Errors are *wire.Error.
+func (s *Service) Place(kind string, not func(NodeID) bool) (*Node, error) {
+	return s.placer.pick(s.cfg.Members.View(), kind, not)
+}
+
 // ask makes the room live on a node. Errors are the host's, *HeldElsewhere
 // (also where the room lives there at an epoch that is over for the asker), or
 // those of the link.

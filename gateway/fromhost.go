@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/binary"
 
+	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/wire"
 	"github.com/limpet-games/limpet/wire/peer"
@@ -228,4 +229,27 @@ func (g *Gateway) onGone(from *link.Link, body []byte) {
 	}
 	r.endAll(f.Code, f.Text)
 	r.settle()
+}
+
+// onMoved learns where a room went. What follows it on the link, a Gone or a
+// Refused, sends the members there.
+func (g *Gateway) onMoved(from *link.Link, body []byte) {
+	f, err := peer.DecodeMoved(body)
+	if err == nil && f.Next > f.Epoch {
+		_, err = directory.ParseNodeID(f.Node)
+	}
+	if err != nil || f.Next <= f.Epoch {
+		g.badMessage(from, err)
+		return
+	}
+	r := g.heard(from, f.Handle)
+	if r == nil {
+		return
+	}
+	defer r.mu.Unlock()
+	if f.Epoch >= r.at.Epoch {
+		g.cfg.Directory.Learn(directory.Location{
+			Room: r.room, Node: directory.NodeID(f.Node), Addr: f.Addr, Epoch: f.Next, Incarnation: f.Incarnation,
+		})
+	}
 }

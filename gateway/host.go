@@ -78,6 +78,7 @@ func (g *Gateway) register(m *link.Mesh) {
 	m.OnMessage(peer.KindTell, g.onTell)
 	m.OnMessage(peer.KindLeft, g.onLeft)
 	m.OnMessage(peer.KindGone, g.onGone)
+	m.OnMessage(peer.KindMoved, g.onMoved)
 	m.OnBatch(g.onBatch)
 	m.OnDown(g.onDown)
 }

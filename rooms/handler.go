@@ -82,6 +82,14 @@ type Stopper interface {
 	Stop(r Room)
 }
 
+// Drainer is asked before the room moves off a host that is being emptied. It
+// answers whether now is a good moment; if not ("after this round") it is asked
+// again some times a second, until left, which counts down from the operator's
+// limit, is over. It must only look: what it changes or sends may not last.
+type Drainer interface {
+	Drain(r Room, left time.Duration) (ready bool)
+}
+
 // Start tells why a room starts.
 type Start struct {
 	Why StartReason
@@ -99,6 +107,7 @@ const (
 	// was. Start rebuilds what State does not hold and nothing else: what it
 	// sends, sets or draws here is left out.
 	Replayed
+	Moved // from another host, live: nothing was lost and members are still there
 )
 
 // Reason is why a member left.

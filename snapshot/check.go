@@ -85,6 +85,21 @@ func (r AppendRequest) Check() error {
 	return checkNumber("journal entry", r.First)
 }
 
+// Check says what no store takes as a hand-off, given its limit of a
+// checkpoint.
+func (r HandOffRequest) Check(maxBytes int) error {
+	if err := r.Holder.Check(); err != nil {
+		return err
+	}
+	if r.Nonce == r.Claim.Nonce {
+		return fmt.Errorf("%w: hand-off to the nonce that it comes from", ErrBadRequest)
+	}
+	if r.Seq == 0 {
+		return r.Claim.Check()
+	}
+	return SaveRequest{Claim: r.Claim, Seq: r.Seq, Data: r.Data}.Check(maxBytes)
+}
+
 func checkRoom(r wire.RoomID) error {
 	if _, err := wire.ParseRoom(string(r)); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadRequest, err)

@@ -104,6 +104,26 @@ type CloseRequest struct {
 	Claim Claim
 }
 
+// HandOffRequest passes a claim that stands to another holder, whose lease is
+// not looked at. Retrying with the same nonce gives the same claim, for as
+// long as that one stands.
+type HandOffRequest struct {
+	Claim  Claim  // of the holder that lets go
+	Holder Holder // the next one
+	Nonce  Nonce  // of the next claim
+	// Seq and Data are a checkpoint that is stored in the same step, under the
+	// next claim, as by Save. Seq 0: none is, and what is stored stays.
+	Seq  uint64
+	Data []byte
+}
+
+// HandOffResult is one room's answer: the next claim, or why the old one
+// stands on or had ended: ErrFenced, ErrMissing, ErrTooBig.
+type HandOffResult struct {
+	Claim Claim
+	Err   error
+}
+
 // Entry is one room in a listing.
 type Entry struct {
 	Claim  Claim
@@ -197,6 +217,8 @@ type Store interface {
 	Append(ctx context.Context, reqs []AppendRequest) ([]error, error)
 	// Close writes tombstones: nil, ErrFenced or ErrMissing each.
 	Close(ctx context.Context, reqs []CloseRequest) ([]error, error)
+	// HandOff passes claims on, each with a higher epoch.
+	HandOff(ctx context.Context, reqs []HandOffRequest) ([]HandOffResult, error)
 	// Load reads checkpoints without claiming: Data is nil where there is none.
 	Load(ctx context.Context, rooms []wire.RoomID) ([]LoadResult, error)
 	// List pages through all rooms in no particular order: start with "", end

@@ -199,6 +199,13 @@ func (p *Process) Signal(sig syscall.Signal) {
 	}
 }
 
+// Status is the exit status of a process that has ended.
+func (p *Process) Status() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Pid of the running process.
 func (p *Process) Pid() int {
 	p.mu.Lock()

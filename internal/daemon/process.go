@@ -34,6 +34,27 @@ type Wiring struct {
 
 	opsAddr string
 	closers []func() error
+	hurry   chan struct{} // nil: no part heeds it
+	hurried bool
+}
+
+// Hurry is closed at the second signal to stop, for a part that takes its time
+// to end; without such a part the second signal ends the process, with one the
+// third. Call it while wiring.
+func (w *Wiring) Hurry() <-chan struct{} {
+	if w.hurry == nil {
+		w.hurry = make(chan struct{})
+	}
+	return w.hurry
+}
+
+// again is a further signal to stop.
+func (w *Wiring) again() {
+	if w.hurry == nil || w.hurried {
+		os.Exit(1)
+	}
+	w.hurried = true
+	close(w.hurry)
 }
 
 // Defer has close called when all parts have ended, the last one first.
@@ -54,9 +75,9 @@ func BadSetting(err error) error { return badSetting{err} }
 // Run runs a process until a signal or a failure ends it, and returns its exit
 // status.
 func Run(f *Flags, p Process) int {
-	ctx, stop := Signals(context.Background(), func() { os.Exit(1) })
-	defer stop()
 	w := &Wiring{Log: p.Log.New(f.Err, p.Program, p.Node), Metrics: NewRegistry(p.Program)}
+	ctx, stop := Signals(context.Background(), w.again)
+	defer stop()
 	err := w.prepare(p)
 	if err == nil {
 		w.Log.Info().Str("version", Version()).Str("go", runtime.Version()).Int("pid", os.Getpid()).

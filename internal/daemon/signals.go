@@ -16,9 +16,9 @@ var ErrSignal = errors.New("asked to stop by a signal")
 // that passes it on.
 const sameSignal = 500 * time.Millisecond
 
-// Signals returns a context that ends at the first SIGINT or SIGTERM; at the
-// second, now is called: a process that must be able to die at any moment needs
-// no more ceremony. stop gives the signals back.
+// Signals returns a context that ends at the first SIGINT or SIGTERM; at each
+// further one, now is called: a process that must be able to die at any moment
+// needs no more ceremony. stop gives the signals back.
 func Signals(parent context.Context, now func()) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
@@ -37,7 +37,7 @@ func Signals(parent context.Context, now func()) (ctx context.Context, stop func
 			case <-signals:
 				if time.Since(first) > sameSignal {
 					now()
-					return
+					first = time.Now()
 				}
 			case <-stopped:
 				return

@@ -26,6 +26,7 @@ type settings struct {
 	demo    bool
 	control string // of limpet dev
 	limits  gateway.Limits
+	spread  time.Duration // of clients that are sent away
 }
 
 func newFlags(s *settings) *daemon.Flags {
@@ -35,6 +36,7 @@ func newFlags(s *settings) *daemon.Flags {
 	s.cluster.Register(f, "127.0.0.1:7410", "")
 	s.auth.register(f)
 	s.registerLimits(f)
+	f.Duration(&s.spread, "drain-spread", 5*time.Second, 0, time.Hour, "when told to stop: clients are sent to other gateways evenly over this time")
 	f.Bool(&s.demo, "demo", "serve the demo and the JavaScript client (/client/limpet.js) to browsers")
 	f.String(&s.control, "dev-control", "", "URL", "set by limpet dev: pass /dev/ on to its supervisor")
 	s.ops.Register(f, "127.0.0.1:7412")
@@ -137,17 +139,41 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		p.Ops.Ready("keys", verifier.Ready)
 	}
 	p.Parts.Add("gateway", func(ctx context.Context) error { return g.Run(ctx, ln) })
+	p.Parts.Add("drain", func(ctx context.Context) error { return s.drainAtEnd(ctx, g, p.Hurry()) })
 
 	p.Ops.Ready("cluster", cluster.Joined)
 	p.Ops.Ready("hosts", cluster.SomeHost)
-	cluster.ServeReports(p.Ops, func() daemon.NodeReport {
+	report := func() daemon.NodeReport {
 		r := cluster.Report()
 		r.Connections = g.Connections()
 		return r
-	})
+	}
+	cluster.ServeReports(p.Ops, report)
+	cluster.ServeAdmin(p.Ops, report, nil)
 	p.Log.Info().Stringer("listen", ln.Addr()).Msg("players may come")
 	return nil
 }
+
+// drainAtEnd sends the clients to other gateways when the process is told to
+// stop, spread over a time; hurry ends that early.
+func (s *settings) drainAtEnd(ctx context.Context, g *gateway.Gateway, hurry <-chan struct{}) error {
+	<-ctx.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.spread+drainMargin)
+	defer cancel()
+	go func() {
+		select {
+		case <-hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	// What did not end by then is closed with the gateway.
+	_ = g.Drain(ctx, s.spread)
+	return nil
+}
+
+// drainMargin is for the last connections to close after the spread.
+const drainMargin = 2 * time.Second
 
 // tokenKeys signs resume tokens. Without a secret the gateway draws a key of
 // its own: no other gateway takes its tokens, nor it after a restart.

@@ -79,6 +79,11 @@ func (r *room) encode(now time.Time, c snapshot.Claim) (snapshot.SaveRequest, er
 	if err != nil {
 		return snapshot.SaveRequest{}, err
 	}
+	return r.seal(now, c, body, cut)
+}
+
+// seal makes a checkpoint of what the room has encoded.
+func (r *room) seal(now time.Time, c snapshot.Claim, body []byte, cut actor.Cut) (snapshot.SaveRequest, error) {
 	s := &r.save
 	s.seq++
 	r.journal.entries, r.journal.bytes = 0, 0

@@ -17,6 +17,7 @@ var (
 	errShutdown = errors.New("host shuts down")
 	errFenced   = errors.New("another claim holds the room")
 	errIdle     = errors.New("nobody is in the room")
+	errMoved    = errors.New("the room has moved")
 )
 
 // over: the room has ended for good, in the store too.
@@ -76,6 +77,11 @@ func (r *room) end(why error) {
 			clear(r.ports)
 		}
 		r.leave(done.code, done.text, nil)
+	case errors.Is(why, errMoved):
+		r.stop()
+		r.out.reset()
+		r.host.trails.put(*r.next)
+		r.leave(wire.CodeNone, why.Error(), nil)
 	case errors.Is(why, errIdle):
 		r.park()
 		r.leave(wire.CodeNone, "", nil)
@@ -121,6 +127,7 @@ func (r *room) leave(code wire.Code, text string, next *flight) {
 func (r *room) sayGone(code wire.Code, text string) {
 	for p := range r.ports {
 		if !p.down {
+			r.tellNext(p)
 			g := peer.Gone{Handle: p.handle, Epoch: r.claim.Epoch, Code: code, Text: text}
 			r.send(p, peer.KindGone, g.Append(nil))
 		}
@@ -211,12 +218,18 @@ func (r *room) lastSave(c snapshot.Claim) error {
 func (r *room) succeed(g grant) {
 	r.stop()
 	r.out.reset()
+	now := time.Now()
 	r.sayGone(wire.CodeNone, "the room goes on at a new epoch")
 	body, _, err := r.actor.Encode()
+	var baggage []byte
+	if err == nil && !r.journaled() { // a journal's checkpoint has it all
+		baggage, err = r.actor.Pack(now)
+	}
 	var n *room
 	if err == nil {
 		n, err = r.host.newRoom(r.kind, g, copyOf{
-			body: body, seq: r.save.seq, version: r.kind.StateVersion, journal: snapshot.Journal{Base: r.actor.Recorded()},
+			body: body, seq: r.save.seq, version: r.kind.StateVersion, baggage: baggage,
+			journal: snapshot.Journal{Base: r.actor.Recorded()},
 		})
 	}
 	if err == nil {

@@ -24,6 +24,7 @@ type heard struct {
 	text   string
 	frame  []byte // output, tell
 	ack    peer.MemberAck
+	moved  peer.Moved
 }
 
 func (h heard) String() string {
@@ -65,6 +66,9 @@ func (e *ear) hear(kind peer.Kind, body []byte) {
 	case peer.KindLeft:
 		h.who, h.code, h.text, err = peer.DecodeLeft(body)
 		h.handle = h.who.Handle
+	case peer.KindMoved:
+		h.moved, err = peer.DecodeMoved(body)
+		h.handle, h.epoch = h.moved.Handle, h.moved.Epoch
 	case peer.KindGone:
 		var g peer.Gone
 		g, err = peer.DecodeGone(body)
@@ -261,7 +265,7 @@ type realGateway struct {
 func dialGateway(t *testing.T, name, node, addr string) *realGateway {
 	t.Helper()
 	g := &realGateway{ear: newEar(), mesh: link.New(link.Config{Self: name, Cluster: "test"})}
-	for kind := peer.KindAttached; kind <= peer.KindGone; kind++ {
+	for kind := peer.KindAttached; kind <= peer.KindMoved; kind++ {
 		g.mesh.OnMessage(kind, func(_ *link.Link, body []byte) { g.hear(kind, body) })
 	}
 	runMesh(t, g.mesh)

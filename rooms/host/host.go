@@ -42,6 +42,15 @@ type Config struct {
 	// set by New.
 	Writer snapshot.WriterConfig
 
+	// Place picks a host for a room that moves away; nil: rooms move only to
+	// hosts that are named.
+	Place func(kind string, not func(directory.NodeID) bool) (*directory.Node, error)
+	// Placed is told of rooms that came to live here by a move.
+	Placed func(directory.Location)
+
+	MaxArrivals  int // rooms that move here at once; more are refused as busy; default 64
+	ArrivalBytes int // of all of them, while they are on their way; default 256 MiB
+
 	Log     zerolog.Logger
 	Metrics prometheus.Registerer // nil: none
 }
@@ -54,6 +63,8 @@ func (c *Config) setDefaults() {
 	setDefault(&c.ClaimWithin, 5*time.Second)
 	setDefault(&c.SaveWithin, 10*time.Second)
 	setDefault(&c.LeaseTTL, 2*time.Second)
+	setDefault(&c.MaxArrivals, 64)
+	setDefault(&c.ArrivalBytes, 256<<20)
 }
 
 func setDefault[T int | time.Duration](v *T, to T) {
@@ -88,8 +99,12 @@ type Host struct {
 	writer   *snapshot.Writer
 	claims   *batcher[snapshot.ClaimRequest, snapshot.ClaimResult]
 	closes   *batcher[snapshot.CloseRequest, error]
+	handOffs *batcher[snapshot.HandOffRequest, snapshot.HandOffResult]
 	appender *appender
 	faults   *faults
+	arrivals *arrivals
+	trails   *trails
+	drains   drains
 
 	storeUp  storeState
 	running  sync.WaitGroup // every goroutine of rooms and activations
@@ -140,6 +155,9 @@ func New(cfg Config) (*Host, error) {
 	h.claims = newBatcher("claim rooms", cfg.MaxActivations, cfg.Store.Claim)
 	h.closes = newBatcher("close rooms", cfg.MaxActivations, cfg.Store.Close)
 	h.appender = newAppender(cfg.Store, h.metrics)
+	h.handOffs = newBatcher("hand rooms off", cfg.MaxActivations, cfg.Store.HandOff)
+	h.arrivals, h.trails = newArrivals(), newTrails()
+	h.drains.changed = make(chan struct{}, 1)
 	w := cfg.Writer
 	w.Store, w.Log, w.Metrics = cfg.Store, cfg.Log, cfg.Metrics
 	w.OnState = func(up bool) { h.storeChanged(&h.storeUp.writerDown, !up) }
@@ -160,7 +178,7 @@ func (h *Host) Run(ctx context.Context) error {
 	var eg errgroup.Group
 	eg.Go(func() error { return h.lease.run(leased) })
 	for _, run := range []func(context.Context) error{
-		h.writer.Run, h.claims.run, h.closes.run, h.appender.run, h.watch,
+		h.writer.Run, h.claims.run, h.closes.run, h.handOffs.run, h.appender.run, h.watch,
 	} {
 		eg.Go(func() error { return run(services) })
 	}
@@ -213,6 +231,8 @@ func (h *Host) Ready() error {
 	switch {
 	case h.closing || h.ctx == nil:
 		return errors.New("host is not running")
+	case h.Draining():
+		return errors.New("host drains")
 	case !h.lease.granted():
 		return errors.New("host has no lease in the store")
 	case len(h.live) >= h.cfg.MaxRooms:

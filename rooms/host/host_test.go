@@ -104,7 +104,8 @@ func runMesh(t *testing.T, m *link.Mesh) (addr string, stop func()) {
 type linked struct {
 	*node
 	addr  string
-	crash func() // it never writes to the store again, and its links break
+	crash func()        // it never writes to the store again, and its links break
+	dead  chan struct{} // closed when the links of a crash are broken
 }
 
 func startLinked(t *testing.T, mem *memStore, name directory.NodeID, kinds ...rooms.Kind) *linked {
@@ -123,11 +124,12 @@ func startLinked(t *testing.T, mem *memStore, name directory.NodeID, kinds ...ro
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- h.Run(ctx) }()
-	l := &linked{node: &node{Host: h, store: v}, addr: addr}
+	l := &linked{node: &node{Host: h, store: v}, addr: addr, dead: make(chan struct{})}
 	l.stop = sync.OnceFunc(func() { cancel(); <-ended; stopMesh() })
 	l.crash = func() {
 		v.fail(errDown)
 		stopMesh()
+		close(l.dead)
 		l.stop()
 	}
 	t.Cleanup(l.stop)

@@ -26,6 +26,7 @@ func (h *Host) register() {
 	for kind := peer.KindAttach; kind <= peer.KindRelease; kind++ {
 		m.OnMessage(kind, func(from *link.Link, body []byte) { h.receive(from, kind, body) })
 	}
+	h.registerMoves(m)
 	m.OnBatch(func(from *link.Link) { h.received(from) })
 	m.OnDown(func(l *link.Link, _ error) { h.linkDown(l) })
 }
@@ -162,6 +163,7 @@ func (g *gateway) bind(a peer.Attach) (*port, error) {
 	r := g.host.find(a.Room)
 	if r == nil || r.over.Load() {
 		delete(g.ports, a.Handle)
+		g.tellTrail(a)
 		g.refuse(a, notHere)
 		return nil, nil
 	}

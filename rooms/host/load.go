@@ -45,18 +45,44 @@ type copyOf struct {
 	age     time.Duration
 	seq     uint64 // of its saves
 	version uint32 // of its state
+	baggage []byte // of a live copy that it follows
 	journal snapshot.Journal
 }
 
 // newRoom makes a copy that does not run yet: it decodes the state and calls
 // the handler's Start.
-func (h *Host) newRoom(k rooms.Kind, g grant, from copyOf) (r *room, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		}
-	}()
+func (h *Host) newRoom(k rooms.Kind, g grant, from copyOf) (*room, error) {
 	now := time.Now()
+	a, err := h.prepare(k, g.Claim, from, now)
+	if err != nil {
+		return nil, err
+	}
+	return h.start(k, g, a, from, now)
+}
+
+// prepare decodes a room's state. Its code has not run yet.
+func (h *Host) prepare(k rooms.Kind, c snapshot.Claim, from copyOf, now time.Time) (a *actor.Room, err error) {
+	defer recovered(&err)
+	return actor.Prepare(actor.Config{
+		Kind: k, Room: c.Room, Incarnation: c.Incarnation, Epoch: c.Epoch,
+		Host: string(h.cfg.Node), Log: roomLog(h.log.With().Str("room", string(c.Room)).Logger()), Seed: seed(),
+		Saved: from.body, Age: from.age, Baggage: from.baggage, Poisoned: h.faults.poisoned(c.Room),
+		StateVersion: from.version, Journal: from.journal.Entries, JournalBase: from.journal.Base,
+	}, now)
+}
+
+func recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+	}
+}
+
+// start makes a copy of a prepared room: it calls the handler's Start.
+func (h *Host) start(k rooms.Kind, g grant, a *actor.Room, from copyOf, now time.Time) (r *room, err error) {
+	defer recovered(&err)
+	if err := a.Begin(g.Claim.Epoch, now); err != nil {
+		return nil, err
+	}
 	r = &room{
 		host: h, id: g.Claim.Room, kind: k, claim: g.Claim, holder: g.holder,
 		log:     h.log.With().Str("room", string(g.Claim.Room)).Uint64("epoch", uint64(g.Claim.Epoch)).Logger(),
@@ -64,22 +90,10 @@ func (h *Host) newRoom(k rooms.Kind, g grant, from copyOf) (r *room, err error) 
 		box:     newMailbox(k.Mailbox, h.cfg.MailboxBytes, k.MaxMembers),
 		done:    make(chan struct{}),
 		ports:   map[*port]struct{}{},
-		began:   now,
+		began:   now, actor: a,
 	}
 	r.save = saving{seq: from.seq, due: now.Add(spread(r.id, k.Durability.Interval()))}
-	r.actor, err = actor.New(actor.Config{
-		Kind: k, Room: r.id, Incarnation: g.Claim.Incarnation, Epoch: g.Claim.Epoch,
-		Host: string(h.cfg.Node), Log: roomLog(r.log), Seed: seed(),
-		Saved: from.body, Age: from.age, Poisoned: h.faults.poisoned(r.id),
-		StateVersion: from.version, Journal: from.journal.Entries, JournalBase: from.journal.Base,
-	}, now)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.actor.Failure(); err != nil {
-		return nil, err
-	}
-	if why := r.actor.Diverged(); why != "" {
+	if why := a.Diverged(); why != "" {
 		r.metrics.diverged.Inc()
 		r.log.Error().Str("at", why).Msg("replay went another way than the room had gone: " +
 			"its code is not deterministic, or another build's; members are told of a rewind")

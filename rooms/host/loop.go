@@ -51,11 +51,13 @@ type room struct {
 	skipped uint64 // ticks that were left out
 	ticked  uint64 // ticks that were counted
 	counts  [eventKinds]int
+	next    *directory.Location // where it has moved to
 
 	// Read by others.
 	over   atomic.Bool // ends, or has ended
 	status status
 	calls  pulse
+	going  atomic.Bool // a move of it is under way
 }
 
 // run is the room's loop. It returns why the copy is over.
@@ -189,6 +191,8 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 		return r.reclaimed(ev.grant, ev.err)
 	case evReclaim:
 		r.reclaim(ev.floor)
+	case evMove:
+		return r.depart(now, ev.move)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ type event struct {
 	floor   wire.Epoch // reclaim
 	grant   *grant     // reclaimed
 	err     error      // saved, closed, reclaimed
+	move    *departure
 }
 
 type eventKind uint8
@@ -33,11 +34,12 @@ const (
 	evClosed    // the store's answer to a tombstone
 	evReclaim   // the store has lost the room, or an epoch of it that was seen
 	evReclaimed // its answer to the claim that follows
+	evMove      // the room is to live on another host
 	eventKinds
 )
 
 var eventNames = [eventKinds]string{
-	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed",
+	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "move",
 }
 
 // verdict is what became of an event.

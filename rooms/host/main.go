@@ -27,6 +27,8 @@ type settings struct {
 	log     daemon.LogFlags
 	store   storeFlags
 	host    Config
+
+	drainWithin time.Duration
 }
 
 func newFlags(s *settings) *daemon.Flags {
@@ -39,7 +41,8 @@ func newFlags(s *settings) *daemon.Flags {
 	f.Int(&s.host.Writer.MaxBytes, "save-bytes", 128<<20, 1<<20, 1<<36, "checkpoints that wait for the store, in bytes; beyond it rooms save later")
 	f.Duration(&s.host.LeaseTTL, "lease", 2*time.Second, time.Second, time.Minute,
 		"how long the store keeps this host's rooms for it when it falls silent")
-	f.Duration(&s.host.SaveWithin, "drain-deadline", 10*time.Second, 100*time.Millisecond, time.Hour, "bound on the last saves when told to stop")
+	f.Duration(&s.drainWithin, "drain-deadline", 20*time.Second, 0, time.Hour,
+		"bound on moving rooms to other hosts when told to stop; what is left is saved; 0: none are moved")
 	s.ops.Register(f, "127.0.0.1:7402")
 	s.log.Register(f)
 	return f
@@ -88,6 +91,11 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return err
 	}
 	cfg.Node, cfg.Addr, cfg.Store, cfg.Mesh = cluster.ID, cluster.Addr, store, cluster.Mesh
+	var service *directory.Service
+	cfg.Place = func(kind string, not func(directory.NodeID) bool) (*directory.Node, error) {
+		return service.Place(kind, not)
+	}
+	cfg.Placed = func(loc directory.Location) { service.Register(loc) }
 	h, err := New(cfg)
 	if err != nil {
 		return daemon.BadSetting(err)
@@ -96,7 +104,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		Members: cluster.Members, Mesh: cluster.Mesh, Log: p.Log, Metrics: p.Metrics,
 		EndLease: func(ctx context.Context, node directory.NodeID) error { return endLeases(ctx, store, node) },
 	})
-	service := directory.NewService(directory.ServiceConfig{
+	service = directory.NewService(directory.ServiceConfig{
 		Members: cluster.Members, Mesh: cluster.Mesh, Host: h, Coroner: coroner, Log: p.Log, Metrics: p.Metrics,
 	})
 	cluster.AddTo(&p.Parts)
@@ -104,6 +112,10 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	p.Parts.Add("directory", service.Run)
 	p.Parts.Add("rooms", h.Run)
 	p.Parts.Add("load report", func(ctx context.Context) error { return reportLoad(ctx, h, cluster.Members) })
+
+	p.Parts.Add("drain", func(ctx context.Context) error {
+		return drainAtEnd(ctx, h, s.drainWithin, p.Hurry(), func() bool { return otherHosts(cluster.Members) })
+	})
 
 	p.Ops.Ready("cluster", cluster.Joined)
 	p.Ops.Ready("rooms", h.Ready)
@@ -113,10 +125,21 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return r
 	}
 	cluster.ServeReports(p.Ops, report)
+	cluster.ServeAdmin(p.Ops, report, h.admin)
 	p.Ops.HandleJSON("GET /v1/rooms", func(*http.Request) (any, error) {
 		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil
 	})
 	return nil
+}
+
+// otherHosts reports whether some other host takes rooms.
+func otherHosts(m *directory.Members) bool {
+	for _, n := range m.View().Hosts {
+		if n.ID != m.Self() && !n.Draining {
+			return true
+		}
+	}
+	return false
 }
 
 func roomReports(h *Host) []daemon.RoomReport {
@@ -146,8 +169,9 @@ func reportLoad(ctx context.Context, h *Host, m *directory.Members) error {
 			Members: uint32(min(l.Members, math.MaxUint32)),
 			CPU:     cpu.percent(time.Now(), cpuUsed()),
 		}
-		m.Update(false, load)
+		m.Update(h.Draining(), load)
 		select {
+		case <-h.drains.changed:
 		case <-ctx.Done():
 			m.Update(true, load)
 			return nil

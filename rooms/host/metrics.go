@@ -30,6 +30,8 @@ type metrics struct {
 	appendTook  prometheus.Observer
 	appendRooms prometheus.Observer
 	appendFails prometheus.Counter
+	moves       *prometheus.CounterVec
+	arrived     *prometheus.CounterVec
 }
 
 // kindMetrics are one kind's, looked up once a room.
@@ -49,6 +51,8 @@ type kindMetrics struct {
 	degraded          prometheus.Counter
 	diverged          prometheus.Counter
 	endings           *prometheus.CounterVec
+	movePause         prometheus.Observer
+	moveBytes         prometheus.Observer
 }
 
 // newMetrics registers what the host counts; a nil registerer takes nothing.
@@ -70,6 +74,8 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		appendTook:  f.single("limpet_journal_append_seconds", "Time of a call that appends to journals.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
 		appendRooms: f.single("limpet_journal_append_rooms", "Rooms in a call that appends to journals.", prometheus.ExponentialBuckets(1, 2, 10)),
 		appendFails: f.counter("limpet_journal_append_failures_total", "Calls that append to journals that the store did not answer."),
+		moves:       f.counters("limpet_host_moves_total", "Rooms asked to move away, by result.", "result"),
+		arrived:     f.counters("limpet_host_arrivals_total", "Rooms announced to move here, by result.", "result"),
 	}
 	in := f.counters("limpet_host_received_total", "Messages from gateways, by type.", "type")
 	for k, name := range map[peer.Kind]string{
@@ -102,8 +108,12 @@ func (m *metrics) addKinds(f factory, h *Host) {
 	frozen := f.gauges("limpet_journal_frozen_rooms", "Rooms that stand still because their journals do not reach the store.", "kind")
 	degraded := f.counters("limpet_journal_degraded_total", "Times a room went on without its journal.", "kind")
 	diverged := f.counters("limpet_journal_diverged_total", "Replays that went another way than their rooms had gone.", "kind")
+	pause := f.histogram("limpet_room_move_pause_seconds", "How long rooms stood still here to move, whether they did or not.",
+		prometheus.ExponentialBuckets(0.0005, 2, 14))
+	luggage := f.histogram("limpet_room_move_size_bytes", "What moving rooms took with them.", prometheus.ExponentialBuckets(256, 4, 11))
 	for name := range h.kinds {
 		k := &kindMetrics{
+			movePause: pause.WithLabelValues(name), moveBytes: luggage.WithLabelValues(name),
 			payload: payload.WithLabelValues(name), drops: drops.WithLabelValues(name),
 			batch: batch.WithLabelValues(name), lateness: late.WithLabelValues(name),
 			checkpointBytes: size.WithLabelValues(name), checkpointAge: age.WithLabelValues(name),
@@ -146,6 +156,18 @@ func (k *kindMetrics) froze(on bool) {
 	} else {
 		k.frozen.Dec()
 	}
+}
+
+// moved counts an attempt to move a room away.
+func (m *metrics) moved(err error) {
+	result := "moved"
+	switch {
+	case errors.Is(err, errNotReady):
+		result = "not_ready"
+	case err != nil:
+		result = "failed"
+	}
+	m.moves.WithLabelValues(result).Inc()
 }
 
 // activated counts an answer to Activate.

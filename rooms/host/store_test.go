@@ -170,6 +170,27 @@ func (s *memStore) close(q snapshot.CloseRequest) error {
 	return nil
 }
 
+func (s *memStore) handOff(q snapshot.HandOffRequest) snapshot.HandOffResult {
+	r := s.rooms[q.Claim.Room]
+	if r != nil && !r.closed && r.claim.Nonce == q.Nonce && r.holder == q.Holder {
+		return snapshot.HandOffResult{Claim: r.claim}
+	}
+	if err := s.check(q.Claim, false); err != nil {
+		return snapshot.HandOffResult{Err: err}
+	}
+	if len(q.Data) > s.limit {
+		return snapshot.HandOffResult{Err: snapshot.ErrTooBig}
+	}
+	n := *r
+	n.claim.Epoch = max(r.claim.Epoch, wire.Epoch(time.Now().UnixMilli())) + 1
+	n.claim.Nonce, n.holder, n.created, n.seq = q.Nonce, q.Holder, false, q.Seq
+	if q.Seq > 0 {
+		n.data = q.Data
+	}
+	s.rooms[q.Claim.Room] = &n
+	return snapshot.HandOffResult{Claim: n.claim}
+}
+
 // wipe is a store that lost its data.
 func (s *memStore) wipe() {
 	s.mu.Lock()
@@ -182,9 +203,10 @@ func (s *memStore) wipe() {
 type view struct {
 	*memStore
 	mu     sync.Mutex
-	stall  chan struct{} // calls wait until it is closed; nil: they don't
-	err    error         // calls fail
-	forget int           // so many claim calls lose their answer
+	stall  chan struct{}     // calls wait until it is closed; nil: they don't
+	err    error             // calls fail
+	forget int               // so many claim calls lose their answer
+	hand   func(before bool) // called before and after a hand-off; the answer is lost if the view fails then
 }
 
 var errDown = errors.New("connection refused")
@@ -308,6 +330,49 @@ func (v *view) Close(ctx context.Context, qs []snapshot.CloseRequest) ([]error, 
 	}
 	defer v.memStore.mu.Unlock()
 	return each(qs, v.close), nil
+}
+
+// onHandOff has f called before and after the next hand-off.
+func (v *view) onHandOff(f func(before bool)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.hand = f
+}
+
+func (v *view) watchHandOff(before bool) {
+	v.mu.Lock()
+	f := v.hand
+	if !before {
+		v.hand = nil
+	}
+	v.mu.Unlock()
+	if f != nil {
+		f(before)
+	}
+}
+
+func (v *view) failed() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.err != nil
+}
+
+func (v *view) HandOff(ctx context.Context, qs []snapshot.HandOffRequest) ([]snapshot.HandOffResult, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	v.memStore.mu.Unlock()
+	v.watchHandOff(true)
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	out := each(qs, v.handOff)
+	v.memStore.mu.Unlock()
+	v.watchHandOff(false)
+	if v.failed() {
+		return nil, errDown
+	}
+	return out, nil
 }
 
 func (v *view) Load(ctx context.Context, ids []wire.RoomID) ([]snapshot.LoadResult, error) {

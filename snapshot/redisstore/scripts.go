@@ -17,6 +17,8 @@ var (
 	saveSource string
 	//go:embed scripts/append.lua
 	appendSource string
+	//go:embed scripts/hand_off.lua
+	handOffSource string
 	//go:embed scripts/close.lua
 	closeSource string
 	//go:embed scripts/check.lua
@@ -31,6 +33,7 @@ var (
 	claimScript     = newScript(claimSource)
 	saveScript      = newScript(saveSource)
 	appendScript    = newScript(appendSource)
+	handOffScript   = newScript(handOffSource)
 	closeScript     = newScript(closeSource)
 	checkScript     = newScript(checkSource)
 	loadScript      = newScript(loadSource)

@@ -56,3 +56,8 @@ func (s *twice) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]erro
 	_, _ = s.Store.Close(ctx, reqs)
 	return s.Store.Close(ctx, reqs)
 }
+
+func (s *twice) HandOff(ctx context.Context, reqs []snapshot.HandOffRequest) ([]snapshot.HandOffResult, error) {
+	_, _ = s.Store.HandOff(ctx, reqs)
+	return s.Store.HandOff(ctx, reqs)
+}

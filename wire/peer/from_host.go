@@ -178,3 +178,30 @@ func DecodeGone(p []byte) (Gone, error) {
 	f.Text = r.Str16("text", wire.MaxReasonLen)
 	return f, named(&r, "gone")
 }
+
+// Moved tells where a room went that was here in Epoch, ahead of the Gone or
+// Refused that sends the gateway there: it needs no lookup.
+type Moved struct {
+	Handle      wire.Handle
+	Epoch       wire.Epoch
+	Next        wire.Epoch
+	Incarnation wire.Incarnation
+	Node        string // NAME#BOOT
+	Addr        string // its link address
+}
+
+// Append encodes the body onto b.
+func (f Moved) Append(b []byte) []byte {
+	b = be.AppendUint64(be.AppendUint32(b, uint32(f.Handle)), uint64(f.Epoch))
+	b = be.AppendUint64(be.AppendUint64(b, uint64(f.Next)), uint64(f.Incarnation))
+	return wire.AppendStr8(wire.AppendStr8(b, f.Node), f.Addr)
+}
+
+// DecodeMoved decodes a body of KindMoved.
+func DecodeMoved(p []byte) (Moved, error) {
+	r := wire.NewReader(p)
+	f := Moved{Handle: wire.Handle(r.U32("handle")), Epoch: wire.Epoch(r.U64("epoch"))}
+	f.Next, f.Incarnation = wire.Epoch(r.U64("next epoch")), wire.Incarnation(r.U64("incarnation"))
+	f.Node, f.Addr = r.Str8("node", 255), r.Str8("address", 255)
+	return f, named(&r, "moved")
+}

@@ -38,6 +38,7 @@ const (
 	KindTell     Kind = 0x54 // u32 handle | u64 member | u32 generation | rest client frame, for that member alone
 	KindLeft     Kind = 0x55 // u32 handle | u64 member | u32 generation | u16 code | str16 text: the membership is over
 	KindGone     Kind = 0x56 // u32 handle | u64 epoch | u16 code | str16 text: see Gone
+	KindMoved    Kind = 0x57 // u32 handle | u64 epoch | u64 next epoch | u64 incarnation | str8 node | str8 address: see Moved
 )
 
 // Why an Attach is sent.

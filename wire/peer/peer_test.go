@@ -130,6 +130,9 @@ var bodies = []body{
 	{"gone", Gone{Handle: 7, Epoch: 2000, Code: wire.CodeRoomClosed, Text: "over"}.Append(nil), 0,
 		func(p []byte) (any, error) { return DecodeGone(p) },
 		func(v any) []byte { return v.(Gone).Append(nil) }},
+	{"moved", Moved{Handle: 7, Epoch: 2000, Next: 2001, Incarnation: 1000, Node: "h#1", Addr: "127.0.0.1:1"}.Append(nil), 0,
+		func(p []byte) (any, error) { return DecodeMoved(p) },
+		func(v any) []byte { return v.(Moved).Append(nil) }},
 }
 
 func decodeOutput(p []byte) (any, error) {

@@ -136,6 +136,9 @@ func (r *Room) send(typ wire.Type, key uint32, to target, payload []byte) {
 		}
 	}
 	r.frame = f.Append(r.frame[:0])
+	if typ == wire.TypeLatest && r.unseen.by > 0 {
+		r.unseen.add(key, to.aud, r.ids, payload)
+	}
 	r.fanOut(to)
 	if j := r.joiner; j != nil && (to.aud == peer.ToAll || (j.stamp == r.stamp) == (to.aud == peer.ToOnly)) {
 		r.joinerOutput = append(r.joinerOutput, append([]byte(nil), r.frame...))

@@ -58,7 +58,7 @@ func (p *player) onMessage(epoch wire.Epoch, f wire.Message) {
 	if epoch != p.pos.Epoch {
 		w.t.Fatalf("player %d at %v got a message of epoch %d", p.i, p.pos, epoch)
 	}
-	list := w.sent[rooms.MemberID(p.id)]
+	list, epoch := w.sent[rooms.MemberID(p.id)], w.heir(epoch)
 	at := sort.Search(len(list), func(i int) bool {
 		return list[i].epoch > epoch || list[i].epoch == epoch && list[i].seq > p.pos.Seq
 	})
@@ -83,7 +83,7 @@ func (p *player) onAttached(a wire.Attach, gen wire.Generation) {
 			w.t.Fatalf("player %d joined twice", p.i)
 		}
 	case wire.HowResumed:
-		if a.Epoch != p.pos.Epoch || a.Count != p.count {
+		if w.heir(a.Epoch) != w.heir(p.pos.Epoch) || a.Count != p.count {
 			w.t.Fatalf("player %d resumed at %v with count %d, but stands at %v with %d", p.i, a.Seq, a.Count, p.pos, p.count)
 		}
 		if a.Seq > p.pos.Seq {
@@ -97,7 +97,7 @@ func (p *player) onAttached(a wire.Attach, gen wire.Generation) {
 		w.gaps++
 	case wire.HowRewound:
 		w.rewinds++
-		if a.Epoch == p.pos.Epoch && p.joined {
+		if w.heir(a.Epoch) == w.heir(p.pos.Epoch) && p.joined {
 			w.t.Fatalf("player %d rewound within an epoch", p.i)
 		}
 	}

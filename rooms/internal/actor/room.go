@@ -40,7 +40,8 @@ type Config struct {
 	Offline bool
 	// Trace, where set, is shown every entry and tick before it takes effect,
 	// of a replay and then of what is recorded.
-	Trace func(Entry, *Room)
+	Trace   func(Entry, *Room)
+	Baggage []byte // of Room.Pack, where the room moves here live
 }
 
 // Room is one room. As a rooms.Room it is what its handler sees.
@@ -51,6 +52,7 @@ type Room struct {
 	log     *slog.Logger
 	game
 	base origin
+	past []origin // epochs that this copy goes on from without a break, the last one last
 
 	// Where the room is.
 	now     time.Time // the handler's
@@ -85,6 +87,8 @@ type Room struct {
 	journal
 	barriers []barrier
 	away     awayList
+	quiet    time.Time // when members who have not followed a move count as dropped, zero: none
+	unseen   unseen
 	changed  bool // what Listing tells
 	store    bool // durable acks run
 }
@@ -106,6 +110,19 @@ type ending struct {
 // An error means that the room can't run: its state does not load, or its
 // handler panicked.
 func New(cfg Config, now time.Time) (*Room, error) {
+	r, err := Prepare(cfg, now)
+	if err == nil {
+		err = r.Begin(cfg.Epoch, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Prepare makes a room that does not run: all of its state is restored, and
+// its handler has not been called. Begin follows.
+func Prepare(cfg Config, now time.Time) (*Room, error) {
 	r := &Room{
 		cfg:     cfg,
 		durable: cfg.Kind.Durability.Interval() > 0,
@@ -129,10 +146,20 @@ func New(cfg Config, now time.Time) (*Room, error) {
 	if err := r.load(); err != nil {
 		return nil, fmt.Errorf("start room %s: %w", cfg.Room, err)
 	}
-	if err := r.begins(now); err != nil {
-		return nil, fmt.Errorf("start room %s: %w", cfg.Room, err)
-	}
 	return r, nil
+}
+
+// Begin starts a prepared room in an epoch. An error means that its handler
+// panicked.
+func (r *Room) Begin(epoch wire.Epoch, now time.Time) error {
+	r.cfg.Epoch = epoch
+	if r.cfg.Baggage != nil && now.After(r.now) {
+		r.now = now
+	}
+	if err := r.begins(now); err != nil {
+		return fmt.Errorf("start room %s: %w", r.cfg.Room, err)
+	}
+	return nil
 }
 
 // seedStream is the second half of every room's seed.
@@ -158,8 +185,10 @@ func (r *Room) begins(now time.Time) error {
 	r.wall = r.local(now)
 	e := Entry{Kind: EntryStart, Flag: r.cfg.Saved != nil, Age: r.cfg.Age, Seed: r.cfg.Seed, Epoch: r.cfg.Epoch}
 	r.record(e)
-	for m := r.away.first; m != nil; m = m.next {
-		m.since = r.now
+	if r.cfg.Baggage == nil { // a move leaves graces as they are
+		for m := r.away.first; m != nil; m = m.next {
+			m.since = r.now
+		}
 	}
 	r.succeedEpoch(r.cfg.Epoch)
 	r.ticks.open(r)
@@ -177,6 +206,11 @@ func (r *Room) load() error {
 			return fmt.Errorf("restore checkpoint: %w", err)
 		}
 	}
+	if r.cfg.Baggage != nil {
+		if err := r.unpack(r.cfg.Baggage); err != nil {
+			return fmt.Errorf("take up a moved room: %w", err)
+		}
+	}
 	for _, p := range r.cfg.Poisoned {
 		r.addPoison(p)
 		r.urgent = r.durable
@@ -191,6 +225,9 @@ func (r *Room) start(age time.Duration) {
 	why := rooms.Start{Why: rooms.Created}
 	if r.cfg.Saved != nil {
 		why = rooms.Start{Why: rooms.Restored, Age: age}
+	}
+	if r.cfg.Baggage != nil {
+		why = rooms.Start{Why: rooms.Moved}
 	}
 	r.onStart(why)
 	r.runTimers()
@@ -242,7 +279,7 @@ func (r *Room) Next() time.Time {
 	if !r.ride() {
 		next = r.acks.next(r.seq)
 	}
-	next = earlier(next, r.ticks.next(r))
+	next = earlier(earlier(next, r.quiet), r.ticks.next(r))
 	if !r.on || r.ticker == nil { // else graces end at ticks
 		next = earlier(next, r.away.next(r.cfg.Kind.Grace))
 	}

@@ -26,7 +26,10 @@ type ticks struct {
 func (t *ticks) open(r *Room) {
 	t.every = time.Second / time.Duration(r.cfg.Kind.TickRate)
 	phase := xxhash.Sum64String(string(r.cfg.Room)) % uint64(t.every)
-	t.due = r.now.Add(time.Duration(phase) + 1)
+	// A room that moved keeps its schedule, unless the clocks disagree on it.
+	if t.due.IsZero() || t.due.After(r.now.Add(t.every)) {
+		t.due = r.now.Add(time.Duration(phase) + 1)
+	}
 }
 
 // next is when the next tick is due, in a room without ticks the next timer.
@@ -56,6 +59,7 @@ func (r *Room) Tick(now time.Time) {
 		r.tickRecorded()
 		return
 	}
+	r.unquiet()
 	r.expire()
 	if r.ticker == nil {
 		r.runTimers()

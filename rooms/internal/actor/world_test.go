@@ -32,6 +32,8 @@ type world struct {
 	gaps     int
 	rewinds  int
 	kicks    int
+	moves    int
+	lineage  map[wire.Epoch]wire.Epoch // of live moves
 	stale    []staleInput
 }
 
@@ -58,7 +60,7 @@ func (w *world) config(saved []byte) Config {
 func newWorld(t *rapid.T) *world {
 	w := &world{
 		t: t, now: time.Unix(1000, 0), byMember: map[wire.MemberID]*player{},
-		sent: map[rooms.MemberID][]sentMark{},
+		sent: map[rooms.MemberID][]sentMark{}, lineage: map[wire.Epoch]wire.Epoch{},
 	}
 	kind, err := rooms.Kind{
 		Name: "scribe", New: func() rooms.Handler {
@@ -141,6 +143,10 @@ func (w *world) step(word uint32) {
 		}
 	case 26:
 		w.roundTrip()
+	case 28:
+		if arg%4 == 0 {
+			w.move(arg)
+		}
 	case 27:
 		if arg%8 == 0 {
 			w.now = w.now.Add(6 * time.Second)
@@ -331,6 +337,43 @@ func (w *world) crash(arg uint32) {
 	}
 }
 
+// move takes the room live to another copy; gateways follow it by and by.
+func (w *world) move(arg uint32) {
+	body, cut, err := w.room.Encode()
+	w.must(err)
+	baggage, err := w.room.Pack(w.now)
+	w.must(err)
+	w.stored, w.cuts = body, nil // the hand-off stores it
+	w.room.Saved(w.now, cut)
+	old := w.epoch
+	w.epoch += 10
+	w.lineage[old] = w.epoch
+	cfg := w.config(body)
+	cfg.Baggage = baggage
+	for _, list := range w.sent { // what was sent is the new epoch's too
+		for i := range list {
+			if list[i].epoch == old {
+				list[i].epoch = w.epoch
+			}
+		}
+	}
+	next, err := New(cfg, w.now)
+	w.must(err)
+	w.room = next
+	w.moves++
+	for _, g := range slices.Clone(w.gates) {
+		w.rebind(g, arg)
+	}
+}
+
+// heir is the epoch of the copy that goes on, by live moves, from that of e.
+func (w *world) heir(e wire.Epoch) wire.Epoch {
+	for w.lineage[e] != 0 {
+		e = w.lineage[e]
+	}
+	return e
+}
+
 // staleInput has an old connection's frames come late: nothing may change.
 func (w *world) staleInput(arg uint32) {
 	if len(w.stale) == 0 {
@@ -430,7 +473,7 @@ func checkBook(t *rapid.T, p *player, applied []uint64) {
 }
 
 func TestRoomKeepsItsPromisesUnderRandomEvents(t *testing.T) {
-	steps, gaps, rewinds, kicks := 0, 0, 0, 0
+	steps, gaps, rewinds, kicks, moves := 0, 0, 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		words := rapid.SliceOfN(rapid.Uint32(), 2100, 2300).Draw(t, "steps")
 		w := newWorld(t)
@@ -439,9 +482,10 @@ func TestRoomKeepsItsPromisesUnderRandomEvents(t *testing.T) {
 		}
 		w.settle()
 		steps, gaps, rewinds, kicks = steps+len(words), gaps+w.gaps, rewinds+w.rewinds, kicks+w.kicks
+		moves += w.moves
 	})
-	t.Logf("%d steps, %d gaps, %d rewinds and %d kicks announced", steps, gaps, rewinds, kicks)
-	if gaps == 0 || rewinds == 0 || kicks == 0 {
-		t.Errorf("%d gaps, %d rewinds and %d kicks announced: the events don't reach what they are to test", gaps, rewinds, kicks)
+	t.Logf("%d steps, %d gaps, %d rewinds, %d kicks announced, %d moves", steps, gaps, rewinds, kicks, moves)
+	if gaps == 0 || rewinds == 0 || kicks == 0 || moves == 0 {
+		t.Errorf("%d gaps, %d rewinds, %d kicks announced, %d moves: the events don't reach what they are to test", gaps, rewinds, kicks, moves)
 	}
 }

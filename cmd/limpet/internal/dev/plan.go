@@ -42,7 +42,7 @@ func (c *Cluster) plan(roomd []string) error {
 	for i, p := range gateways {
 		p.players = players[i]
 		args := append(c.common(fmt.Sprintf("gateway-%d", i+1), p, join),
-			"--listen", p.players, "--insecure-anonymous", "--demo", "--dev-control", "http://"+c.control.Addr().String())
+			"--listen", p.players, "--insecure-anonymous", "--demo", "--drain-spread", "0s", "--dev-control", "http://"+c.control.Addr().String())
 		c.gateways = append(c.gateways, c.newChild(roleGateway, p, []string{c.cfg.Limpet, "gatewayd"}, args,
 			[]string{daemon.DevSecretVariable + "=" + c.secret}))
 	}

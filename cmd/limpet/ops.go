@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/limpet-games/limpet/internal/daemon"
+)
+
+// opsFlags name the nodes that a command may ask.
+type opsFlags struct {
+	psFlags
+	token string
+}
+
+func (o *opsFlags) register(f *daemon.Flags) {
+	f.Bool(&o.json, "json", "print JSON")
+	f.List(&o.ops, "ops", "URL", "operations listener of a node, like http://127.0.0.1:7412: the first that answers is asked; "+
+		"without one, the nodes of limpet dev, then the default addresses", daemon.HTTPURL)
+	f.String(&o.data, "data", "", "DIR", "data directory of the limpet dev to ask; empty: its default")
+	f.String(&o.tokenFile, "ops-token-file", "", "FILE", "file with the operations listener's token")
+}
+
+// readToken reads the token file, if there is one.
+func (o *opsFlags) readToken() error {
+	if o.tokenFile == "" {
+		return nil
+	}
+	token, err := daemon.ReadSecret(o.tokenFile)
+	o.token = string(token)
+	return err
+}
+
+const opsWithin = 20 * time.Second
+
+// call asks the nodes one after the other until one answers; any may answer
+// for any host. in is nil for a question.
+func (o *opsFlags) call(ctx context.Context, path string, in, out any) error {
+	err := errors.New("no limpet dev runs with that data directory")
+	for _, url := range o.nodes() {
+		var unreachable *net.OpError
+		if err = o.callNode(ctx, strings.TrimSuffix(url, "/")+path, in, out); !errors.As(err, &unreachable) {
+			return err
+		}
+	}
+	return fmt.Errorf("no node answers: is a cluster running? (limpet dev runs one; --ops URL names another): %w", err)
+}
+
+func (o *opsFlags) callNode(ctx context.Context, url string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, opsWithin)
+	defer cancel()
+	method, body := http.MethodGet, io.Reader(http.NoBody)
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		method, body = http.MethodPost, bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", url, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if o.token != "" {
+		req.Header.Set("Authorization", "Bearer "+o.token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", url, err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", url, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var e struct{ Error string }
+		if json.Unmarshal(raw, &e) == nil && e.Error != "" {
+			return errors.New(e.Error)
+		}
+		return fmt.Errorf("ask %s: %s", url, resp.Status)
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("ask %s: %w", url, err)
+	}
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// operands takes a command's operands off the front of its arguments, so that
+// they may come before its flags; the rest is for the flags.
+func operands(args []string, most int) (ops, rest []string) {
+	for len(args) > 0 && len(ops) < most && !strings.HasPrefix(args[0], "-") {
+		ops, args = append(ops, args[0]), args[1:]
+	}
+	return ops, args
+}

@@ -1,0 +1,239 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// callAdmin passes an operator's request on to the host that it is for.
+const callAdmin = 0x3e
+
+const (
+	adminWithin = 15 * time.Second // an operator's request
+	maxRequest  = 64 << 10         // bytes of one
+)
+
+// Admin does what operators ask of one host: body and answer are JSON. Errors
+// carry a *wire.Error.
+type Admin func(ctx context.Context, op string, body []byte) (any, error)
+
+// The requests that a host's Admin is asked.
+const (
+	AdminMove        = "move"         // MoveOrder
+	AdminDrain       = "drain"        // DrainOrder
+	AdminDrainCancel = "drain_cancel" // nothing
+	AdminDrainState  = "drain_state"  // nothing
+)
+
+// MoveOrder has a host move one of its rooms.
+type MoveOrder struct {
+	Room string `json:"room"` // KIND/NAME
+	Node string `json:"node"` // NAME#BOOT
+	Addr string `json:"addr"`
+}
+
+// DrainOrder has a host move all of its rooms. Zeros take the host's defaults.
+type DrainOrder struct {
+	DryRun   bool    `json:"dry_run,omitempty"`
+	Deadline float64 `json:"deadline,omitempty"` // seconds
+	Patience float64 `json:"patience,omitempty"` // seconds that rooms' code may put a move off
+	Rate     float64 `json:"rate,omitempty"`     // rooms a second
+	AtOnce   int     `json:"at_once,omitempty"`
+}
+
+type adminCall struct {
+	Op   string          `json:"op"`
+	Body json.RawMessage `json:"body,omitempty"`
+}
+
+// ServeAdmin lets any node take operators' requests for any host: POST
+// /v1/move, POST /v1/drain, POST /v1/drain/cancel and GET /v1/drain. self is
+// what this process does as a host; nil on gateways. Call it before the parts
+// run.
+func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
+	if self != nil {
+		c.Mesh.OnCall(callAdmin, func(ctx context.Context, _ *link.Link, body []byte) ([]byte, error) {
+			var call adminCall
+			if err := json.Unmarshal(body, &call); err != nil {
+				return nil, wire.Refuse(wire.CodeBadRequest, "admin call: "+err.Error())
+			}
+			v, err := self(ctx, call.Op, call.Body)
+			if err != nil {
+				return nil, err
+			}
+			return json.Marshal(v)
+		})
+	}
+	a := &admin{c, report, self}
+	ops.Handle("POST /v1/move", a.handler(a.move))
+	ops.Handle("POST /v1/drain", a.handler(a.drain))
+	ops.Handle("POST /v1/drain/cancel", a.handler(a.cancelDrain))
+	ops.Handle("GET /v1/drain", a.handler(a.drainState))
+}
+
+type admin struct {
+	*Cluster
+	report func() NodeReport
+	self   Admin
+}
+
+// handler answers with JSON, or an error with a status that tells whose fault
+// it is.
+func (a *admin) handler(h func(r *http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), adminWithin)
+		defer cancel()
+		v, err := h(r.WithContext(ctx))
+		if err != nil {
+			WriteError(w, statusOf(err), err.Error())
+			return
+		}
+		WriteJSON(w, http.StatusOK, v)
+	})
+}
+
+func statusOf(err error) int {
+	var e *wire.Error
+	if !errors.As(err, &e) {
+		return http.StatusBadGateway
+	}
+	switch e.Code {
+	case wire.CodeBadRequest, wire.CodeUnknownKind:
+		return http.StatusBadRequest
+	case wire.CodeNoRoom:
+		return http.StatusNotFound
+	case wire.CodeBusy:
+		return http.StatusConflict
+	}
+	return http.StatusServiceUnavailable
+}
+
+func (a *admin) move(r *http.Request) (any, error) {
+	var q struct{ Room, To string }
+	if err := readRequest(r, &q); err != nil {
+		return nil, err
+	}
+	if _, err := wire.ParseRoom(q.Room); err != nil {
+		return nil, wire.Refuse(wire.CodeBadRequest, err.Error())
+	}
+	to, err := a.host(q.To)
+	if err != nil {
+		return nil, err
+	}
+	from, err := a.hostOfRoom(r.Context(), q.Room)
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(r.Context(), from, AdminMove, MoveOrder{Room: q.Room, Node: string(to.ID), Addr: to.Link})
+}
+
+func (a *admin) drain(r *http.Request) (any, error) {
+	var q struct {
+		Host string
+		DrainOrder
+	}
+	if err := readRequest(r, &q); err != nil {
+		return nil, err
+	}
+	n, err := a.host(q.Host)
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(r.Context(), n, AdminDrain, q.DrainOrder)
+}
+
+func (a *admin) cancelDrain(r *http.Request) (any, error) {
+	var q struct{ Host string }
+	if err := readRequest(r, &q); err != nil {
+		return nil, err
+	}
+	n, err := a.host(q.Host)
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(r.Context(), n, AdminDrainCancel, nil)
+}
+
+func (a *admin) drainState(r *http.Request) (any, error) {
+	n, err := a.host(r.URL.Query().Get("host"))
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(r.Context(), n, AdminDrainState, nil)
+}
+
+func readRequest(r *http.Request, v any) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+	if err == nil {
+		d := json.NewDecoder(strings.NewReader(string(body)))
+		d.DisallowUnknownFields()
+		err = d.Decode(v)
+	}
+	if err != nil {
+		return wire.Refuse(wire.CodeBadRequest, "request: "+err.Error())
+	}
+	return nil
+}
+
+// host finds a room host by its name, or by NAME#BOOT.
+func (a *admin) host(name string) (*directory.Node, error) {
+	var found *directory.Node
+	var names []string
+	for _, n := range a.Members.View().Hosts {
+		names = append(names, n.ID.Name())
+		if string(n.ID) == name || n.ID.Name() == name {
+			found = n
+		}
+	}
+	if found == nil {
+		slices.Sort(names)
+		return nil, wire.Refuse(wire.CodeBadRequest, fmt.Sprintf("no host %q; there are: %s", name, strings.Join(names, ", ")))
+	}
+	return found, nil
+}
+
+// hostOfRoom asks all hosts for a room.
+func (a *admin) hostOfRoom(ctx context.Context, room string) (*directory.Node, error) {
+	o := a.overview(ctx, a.report())
+	var best *RoomReport
+	for i, r := range o.Rooms {
+		if r.Room == room && (best == nil || r.Epoch > best.Epoch) {
+			best = &o.Rooms[i]
+		}
+	}
+	if best == nil {
+		return nil, wire.Refuse(wire.CodeNoRoom, fmt.Sprintf("room %s is on none of the hosts that answered (%d of %d nodes did)", room, o.Answered, o.Asked))
+	}
+	return a.host(best.Host)
+}
+
+// ask has a host do something.
+func (a *admin) ask(ctx context.Context, n *directory.Node, op string, body any) (any, error) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	if n.ID == a.ID && a.self != nil {
+		return a.self(ctx, op, raw)
+	}
+	call, err := json.Marshal(adminCall{op, raw})
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	reply, err := a.Mesh.Call(ctx, string(n.ID), n.Link, callAdmin, call)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", n.ID.Name(), err)
+	}
+	return json.RawMessage(reply), nil
+}

@@ -1,0 +1,117 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// moveReport is what an operator is told of a move.
+type moveReport struct {
+	Room  string  `json:"room"`
+	From  string  `json:"from"`
+	To    string  `json:"to"`
+	Epoch uint64  `json:"epoch"`
+	Pause float64 `json:"pause_ms"`
+}
+
+// admin does what operators ask of this host.
+func (h *Host) admin(ctx context.Context, op string, body []byte) (any, error) {
+	switch op {
+	case daemon.AdminMove:
+		return h.moveOrdered(ctx, body)
+	case daemon.AdminDrain:
+		return h.drainOrdered(ctx, body)
+	case daemon.AdminDrainCancel:
+		if err := h.CancelDrain(); err != nil {
+			return nil, err
+		}
+		return h.DrainState(), nil
+	case daemon.AdminDrainState:
+		return h.DrainState(), nil
+	}
+	return nil, wire.Refuse(wire.CodeBadRequest, "unknown request "+op)
+}
+
+func (h *Host) moveOrdered(ctx context.Context, body []byte) (any, error) {
+	var q daemon.MoveOrder
+	if err := json.Unmarshal(body, &q); err != nil {
+		return nil, wire.Refuse(wire.CodeBadRequest, "move: "+err.Error())
+	}
+	m, err := h.Move(ctx, wire.RoomID(q.Room), directory.NodeID(q.Node), q.Addr, 0)
+	var e *wire.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &e):
+		return nil, &wire.Error{Code: e.Code, RetryMS: e.RetryMS, Text: err.Error()}
+	default:
+		return nil, wire.Refuse(wire.CodeUnavailable, err.Error())
+	}
+	return moveReport{q.Room, h.cfg.Node.Name(), m.Node.Name(), uint64(m.Epoch), float64(m.Pause.Microseconds()) / 1000}, nil
+}
+
+// drainAnswer is the plan and, unless it was a dry run, how the drain goes.
+type drainAnswer struct {
+	Plan  Plan         `json:"plan"`
+	Drain *DrainStatus `json:"drain,omitempty"`
+}
+
+func (h *Host) drainOrdered(ctx context.Context, body []byte) (any, error) {
+	var q daemon.DrainOrder
+	if err := json.Unmarshal(body, &q); err != nil {
+		return nil, wire.Refuse(wire.CodeBadRequest, "drain: "+err.Error())
+	}
+	if q.Deadline < 0 || q.Patience < 0 || q.Rate < 0 || q.AtOnce < 0 || q.Deadline > 86400 || q.AtOnce > 64 {
+		return nil, wire.Refuse(wire.CodeBadRequest, "drain: want a deadline of at most a day, at most 64 rooms at once, nothing negative")
+	}
+	if q.DryRun {
+		p, err := h.Plan(ctx)
+		return drainAnswer{Plan: p}, err
+	}
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	p, err := h.StartDrain(ctx, DrainOptions{Deadline: seconds(q.Deadline), Patience: seconds(q.Patience), Rate: q.Rate, AtOnce: q.AtOnce})
+	if err != nil {
+		return nil, err
+	}
+	s := h.DrainState()
+	return drainAnswer{p, &s}, nil
+}
+
+// drainAtEnd empties the host when the process is told to stop, within the
+// deadline, if others take its rooms. hurry ends it early: what is left is
+// saved as it is.
+func drainAtEnd(ctx context.Context, h *Host, deadline time.Duration, hurry <-chan struct{}, others func() bool) error {
+	<-ctx.Done()
+	if deadline <= 0 || h.Load().Rooms == 0 || !others() {
+		return nil
+	}
+	d, err := h.beginDrain(DrainOptions{Deadline: deadline, Rate: 1000, Patience: deadline / 2, Lonely: min(deadline/2, lonelyFor)})
+	if errors.Is(err, errDrains) {
+		h.drains.mu.Lock()
+		d, err = h.drains.d, nil
+		h.drains.mu.Unlock()
+	}
+	if err != nil {
+		return nil // not running: there is nothing to move
+	}
+	late := time.NewTimer(deadline)
+	defer late.Stop()
+	select {
+	case <-d.done:
+	case <-hurry:
+		h.log.Warn().Msg("told twice to stop: rooms that are left are saved")
+	case <-late.C:
+	}
+	d.cancel()
+	<-d.done
+	return nil
+}
+
+// lonelyFor is how long a process that is told to stop looks for hosts that
+// take its rooms: all may have been told so.
+const lonelyFor = time.Second

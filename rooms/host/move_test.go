@@ -1,0 +1,342 @@
+package host
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+const (
+	hostA = "a#0000000000000001"
+	hostB = "b#0000000000000002"
+)
+
+// moving is a room on a host with a member, and another host.
+type moving struct {
+	mem  *memStore
+	a, b *linked
+	gw   *realGateway
+	p    *player
+	at   wire.Attach
+}
+
+func newMoving(t *testing.T, k rooms.Kind) *moving {
+	t.Helper()
+	w := &moving{mem: newMemStore()}
+	w.a, w.b = startLinked(t, w.mem, hostA, k), startLinked(t, w.mem, hostB, k)
+	room := wire.Room(k.Name, "x")
+	activate(t, w.a.Host, room, wire.ModeCreate, 0)
+	w.gw = dialGateway(t, "gateway#0000000000000003", hostA, w.a.addr)
+	w.p = newPlayer(w.gw, w.gw.ear, room, 1, 11)
+	w.at = w.p.attach(t, peer.WhyJoin, wire.Attach{}).at
+	for i, text := range []string{"one", "two", "three"} {
+		w.p.input(wire.Input(i+1), text)
+	}
+	w.gw.wait(t, "three messages", func(heard) bool { return len(w.gw.messages(1)) == 3 })
+	w.at.Seq = 1 // what its socket was written
+	return w
+}
+
+func (w *moving) move(t *testing.T) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := w.a.Move(ctx, w.p.room, hostB, w.b.addr, 0)
+	return err
+}
+
+// resumes attaches the member on a host as its gateway would, and wants it to
+// go on as if nothing had been.
+func (w *moving) resumes(t *testing.T, node string, addr string) {
+	t.Helper()
+	w.gw.dial(t, node, addr)
+	w.gw.forget()
+	h := w.p.attach(t, peer.WhyReattach, w.at)
+	if h.kind != peer.KindAttached || h.at.How != wire.HowResumed || h.at.Applied != 3 {
+		t.Fatalf("the member did not resume: %v how %v applied %d", h, h.at.How, h.at.Applied)
+	}
+	w.p.input(4, "four")
+	w.gw.wait(t, "what it missed and the next", func(heard) bool {
+		return slices.Equal(w.gw.messages(1), []string{"two", "three", "four"})
+	})
+}
+
+// oneCopy wants the room live on one host, and its claim to stand.
+func (w *moving) oneCopy(t *testing.T, hosts ...*linked) *room {
+	t.Helper()
+	var live *room
+	until(t, "one live copy whose claim stands", func() bool {
+		n := 0
+		for _, h := range hosts {
+			if r := h.find(w.p.room); r != nil && !r.over.Load() {
+				live = r
+				n++
+			}
+		}
+		w.mem.mu.Lock()
+		defer w.mem.mu.Unlock()
+		return n == 1 && w.mem.check(live.claim, false) == nil
+	})
+	return live
+}
+
+func TestMoveKeepsMembersInputsAndOutputs(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), tickingKind(), fleetingKind()} {
+		t.Run(k.Name, func(t *testing.T) {
+			w := newMoving(t, k)
+			if err := w.move(t); err != nil {
+				t.Fatal(err)
+			}
+			told := w.gw.wait(t, "where the room went", func(h heard) bool { return h.kind == peer.KindMoved })
+			w.gw.wait(t, "gone", isGone(1, wire.CodeNone))
+			if r := w.oneCopy(t, w.a, w.b); r.host != w.b.Host || r.claim.Epoch != told.moved.Next || told.moved.Node != hostB || told.moved.Addr != w.b.addr {
+				t.Errorf("the room is on %s in epoch %d; gateways were told %+v", r.host.cfg.Node, r.claim.Epoch, told.moved)
+			}
+			// A gateway that comes late to the old host is sent on.
+			w.gw.forget()
+			if h := w.p.attach(t, peer.WhyReattach, w.at); h.kind != peer.KindRefused || h.code != wire.CodeNone {
+				t.Errorf("the old host answered %v", h)
+			}
+			w.gw.wait(t, "where the room went", func(h heard) bool { return h.kind == peer.KindMoved && h.moved.Node == hostB })
+			w.resumes(t, hostB, w.b.addr)
+			// And back again.
+			w.gw.forget()
+			if _, err := w.b.Move(t.Context(), w.p.room, hostA, w.a.addr, 0); err != nil {
+				t.Fatal(err)
+			}
+			w.oneCopy(t, w.a, w.b)
+		})
+	}
+}
+
+func TestMoveSettlesWhatIsNotDurable(t *testing.T) {
+	k := tallyKind()
+	k.Durability = rooms.Checkpoint(time.Hour)
+	w := newMoving(t, k)
+	if err := w.move(t); err != nil {
+		t.Fatal(err)
+	}
+	// The hand-off stored the room, so that what was applied is durable.
+	w.gw.dial(t, hostB, w.b.addr)
+	if h := w.p.attach(t, peer.WhyReattach, w.at); h.at.Durable != 3 {
+		t.Errorf("%v: durable %d", h, h.at.Durable)
+	}
+	w.mem.mu.Lock()
+	defer w.mem.mu.Unlock()
+	if len(w.mem.rooms[w.p.room].data) == 0 {
+		t.Error("nothing was stored")
+	}
+}
+
+// Refusals leave the room where it was, as it was.
+func TestMoveRefused(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, w *moving){
+		"target drains":     func(t *testing.T, w *moving) { w.b.drains.on.Store(true) },
+		"target is down":    func(t *testing.T, w *moving) { w.b.crash() },
+		"store is down":     func(t *testing.T, w *moving) { w.a.store.fail(errDown) },
+		"checkpoint is big": func(t *testing.T, w *moving) { w.mem.mu.Lock(); w.mem.limit = 10; w.mem.mu.Unlock() },
+		"target is full": func(t *testing.T, w *moving) {
+			w.b.cfg.MaxRooms = 1
+			activate(t, w.b.Host, "tally/other", wire.ModeCreate, 0)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newMoving(t, tallyKind())
+			spoil(t, w)
+			if name == "store is down" {
+				until(t, "the host notices", func() bool { return w.a.storeUp.down.Load() })
+			}
+			if err := w.move(t); err == nil {
+				t.Fatal("moved")
+			}
+			w.a.store.fail(nil)
+			if r := w.a.find(w.p.room); r == nil || r.over.Load() {
+				t.Fatal("the room is gone")
+			}
+			w.resumes(t, hostA, w.a.addr)
+		})
+	}
+}
+
+// moveStep is a point at which a host dies in the middle of a move.
+type moveStep string
+
+const (
+	afterArrive moveStep = "prepared, not handed off"
+	afterHand   moveStep = "handed off, not told to begin"
+)
+
+// breakAt has f run once when the source gets to a step.
+func (w *moving) breakAt(at moveStep, f func()) {
+	w.a.store.onHandOff(func(before bool) {
+		if before == (at == afterArrive) {
+			f()
+		}
+	})
+}
+
+func TestSourceDiesInAMove(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), fleetingKind()} {
+		for _, at := range []moveStep{afterArrive, afterHand} {
+			t.Run(k.Name+" "+string(at), func(t *testing.T) {
+				w := newMoving(t, k)
+				w.p.waitAck(t, 3, 3)
+				// From this step on the source's calls reach nobody.
+				w.breakAt(at, func() { go w.a.crash(); w.a.store.fail(errDown) })
+				t.Cleanup(func() { until(t, "the dead host's copy is over", func() bool { return w.a.find(w.p.room) == nil }) })
+				go w.move(t)
+				until(t, "the source is dead", func() bool { return w.a.store.failed() })
+				w.mem.mu.Lock()
+				w.mem.endLease(w.a.lease.current())
+				w.mem.mu.Unlock()
+				if at == afterHand {
+					r := w.oneCopy(t, w.b)
+					w.resumes(t, hostB, w.b.addr)
+					if r.claim.Epoch <= w.at.Epoch {
+						t.Errorf("epoch %d after %d", r.claim.Epoch, w.at.Epoch)
+					}
+					return
+				}
+				until(t, "the target has dropped its copy", func() bool {
+					w.b.arrivals.mu.Lock()
+					defer w.b.arrivals.mu.Unlock()
+					return len(w.b.arrivals.all) == 0
+				})
+				if k.Durability == rooms.None() {
+					return // its incarnation died with its host
+				}
+				activate(t, w.b.Host, w.p.room, wire.ModeJoin, w.at.Epoch)
+				w.oneCopy(t, w.b)
+			})
+		}
+	}
+}
+
+func TestTargetDiesInAMove(t *testing.T) {
+	for _, at := range []moveStep{afterArrive, afterHand} {
+		t.Run(string(at), func(t *testing.T) {
+			w := newMoving(t, tallyKind())
+			died := make(chan struct{})
+			w.breakAt(at, func() { go func() { w.b.crash(); close(died) }(); <-w.b.dead })
+			err := w.move(t)
+			<-died
+			w.mem.mu.Lock()
+			w.mem.endLease(w.b.lease.current())
+			w.mem.mu.Unlock()
+			if err != nil {
+				t.Fatalf("a claim that was handed off came back: %v", err)
+			}
+			// The claim is a dead host's, with all of the room.
+			activate(t, w.a.Host, w.p.room, wire.ModeJoin, w.at.Epoch)
+			r := w.oneCopy(t, w.a)
+			if r.claim.Epoch <= w.at.Epoch {
+				t.Errorf("epoch %d after %d", r.claim.Epoch, w.at.Epoch)
+			}
+			w.gw.forget()
+			if h := w.p.attach(t, peer.WhyReattach, w.at); h.at.Applied != 3 || h.at.Durable != 3 {
+				t.Errorf("%v: applied %d durable %d", h, h.at.Applied, h.at.Durable)
+			}
+		})
+	}
+}
+
+// The store falls silent at the hand-off: the room goes on at the source, and
+// what the store did is undone when it answers.
+func TestStoreSilentAtTheHandOff(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		t.Run(map[bool]string{true: "done", false: "not done"}[done], func(t *testing.T) {
+			w := newMoving(t, tallyKind())
+			silence := sync.OnceFunc(func() { w.a.store.fail(errDown) })
+			w.a.store.onHandOff(func(before bool) {
+				if before == !done {
+					silence()
+				}
+			})
+			if err := w.move(t); err == nil {
+				t.Fatal("moved")
+			}
+			if r := w.a.find(w.p.room); r == nil || r.over.Load() {
+				t.Fatal("the room stopped")
+			}
+			w.p.input(4, "four")
+			w.gw.wait(t, "play going on", func(heard) bool { return len(w.gw.messages(1)) == 4 })
+			w.a.store.fail(nil)
+			until(t, "the claim is back", func() bool {
+				r := w.a.find(w.p.room)
+				if r == nil || r.claim.Epoch <= w.at.Epoch {
+					return false
+				}
+				w.mem.mu.Lock()
+				defer w.mem.mu.Unlock()
+				return w.mem.check(r.claim, false) == nil
+			})
+			w.oneCopy(t, w.a, w.b)
+			w.gw.forget()
+			if h := w.p.attach(t, peer.WhyReattach, w.at); h.at.Applied != 4 || h.at.How != wire.HowResumed {
+				t.Errorf("%v: %v applied %d", h, h.at.How, h.at.Applied)
+			}
+		})
+	}
+}
+
+// A target whose lease ends at the wrong moment gives the room back.
+func TestTargetCannotBegin(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), fleetingKind()} {
+		t.Run(k.Name, func(t *testing.T) {
+			w := newMoving(t, k)
+			w.breakAt(afterHand, func() { w.b.mu.Lock(); w.b.closing = true; w.b.mu.Unlock() })
+			if err := w.move(t); err == nil {
+				t.Fatal("moved")
+			}
+			w.b.mu.Lock()
+			w.b.closing = false
+			w.b.mu.Unlock()
+			if r := w.oneCopy(t, w.a, w.b); r.host != w.a.Host {
+				t.Error("the room is not where it was")
+			}
+			w.resumes(t, hostA, w.a.addr)
+		})
+	}
+}
+
+func TestMoveBoundsWhatComes(t *testing.T) {
+	b := startLinked(t, newMemStore(), hostB, tallyKind())
+	good := arriveCall{Nonce: 1, Room: "tally/x", Claim: [2]uint64{1, 1}, Size: 10, Body: 5, Data: make([]byte, 10)}
+	for name, spoil := range map[string]func(c *arriveCall){
+		"room":       func(c *arriveCall) { c.Room = "x" },
+		"kind":       func(c *arriveCall) { c.Room = "other/x" },
+		"nonce":      func(c *arriveCall) { c.Nonce = 0 },
+		"size":       func(c *arriveCall) { c.Size = maxRoomBytes + 1 },
+		"body":       func(c *arriveCall) { c.Body = 11 },
+		"offset":     func(c *arriveCall) { c.Off = 1 << 62 },
+		"negative":   func(c *arriveCall) { c.Off = -1 },
+		"not first":  func(c *arriveCall) { c.Size, c.Off = 20, 10 },
+		"no content": func(c *arriveCall) { c.Data = nil },
+		"nonsense":   func(c *arriveCall) {}, // does not load
+	} {
+		c := good
+		spoil(&c)
+		link := make(doneLink)
+		if _, err := b.arrive(t.Context(), link, encodeCall(c)); err == nil || wire.CodeOf(err).Code == wire.CodeUnavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+		close(link)
+	}
+	if _, err := b.arrive(t.Context(), make(doneLink), []byte("x")); err == nil {
+		t.Error("no CBOR: taken")
+	}
+	until(t, "nothing is kept", func() bool {
+		b.arrivals.mu.Lock()
+		defer b.arrivals.mu.Unlock()
+		return len(b.arrivals.all) == 0 && b.arrivals.bytes == 0
+	})
+}
+
+type doneLink chan struct{}
+
+func (d doneLink) Done() <-chan struct{} { return d }

@@ -1,0 +1,241 @@
+package actor
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+// baggageFormat is the version of the layout of baggage.
+const baggageFormat = 1
+
+// maxPast bounds the epochs that positions are compared over; the oldest goes,
+// and who was last heard of in it gets full state.
+const maxPast = 32
+
+// quietFor is how long members have to follow a move before they count as
+// dropped.
+const quietFor = 3 * time.Second
+
+// baggage is what a live move carries beside the checkpoint: what a restored
+// room does without.
+type baggage struct {
+	Format  int            `cbor:"0,keyasint"`
+	Base    packedOrigin   `cbor:"1,keyasint"`
+	Past    []packedOrigin `cbor:"2,keyasint,omitempty"`
+	Floor   wire.Seq       `cbor:"3,keyasint"`
+	Log     []packedEntry  `cbor:"4,keyasint,omitempty"`
+	Away    []packedAway   `cbor:"5,keyasint,omitempty"` // the one dropped first comes first
+	Tick    int64          `cbor:"6,keyasint,omitempty"` // when the next one is due, in nanoseconds since 1970
+	Skipped int64          `cbor:"7,keyasint,omitempty"` // ticks left out before it
+}
+
+type packedOrigin struct {
+	_     struct{} `cbor:",toarray"`
+	Epoch wire.Epoch
+	Seq   wire.Seq
+}
+
+type packedEntry struct {
+	_        struct{} `cbor:",toarray"`
+	Audience peer.Audience
+	Listed   int
+	Record   []byte // the listed members, then the payload
+}
+
+type packedAway struct {
+	_   struct{} `cbor:",toarray"`
+	ID  wire.MemberID
+	For int64 // nanoseconds
+}
+
+// Pack returns what goes with a checkpoint when the room moves live: the resume
+// log, who is connected, and which positions the next copy goes on from. It
+// changes nothing: the room may as well go on here.
+func (r *Room) Pack(now time.Time) ([]byte, error) {
+	if r.failure != nil {
+		return nil, r.failure
+	}
+	b := baggage{
+		Format: baggageFormat, Base: packedOrigin{Epoch: r.base.epoch, Seq: r.base.seq},
+		Floor: r.kept.floor, Tick: r.ticks.due.UnixNano(), Skipped: r.ticks.left,
+	}
+	for _, p := range append(r.past[:len(r.past):len(r.past)], origin{r.cfg.Epoch, r.seq}) {
+		b.Past = append(b.Past, packedOrigin{Epoch: p.epoch, Seq: p.seq})
+	}
+	b.Past = b.Past[max(0, len(b.Past)-maxPast):]
+	for i := range r.kept.n {
+		e := r.kept.entries[(r.kept.first+i)%len(r.kept.entries)]
+		b.Log = append(b.Log, packedEntry{Audience: e.aud, Listed: e.named, Record: r.kept.buf[e.off : e.off+e.size]})
+	}
+	for m := r.away.first; m != nil; m = m.next {
+		if !m.quiet {
+			b.Away = append(b.Away, packedAway{ID: m.id, For: int64(now.Sub(m.since))})
+		}
+	}
+	out, err := encMode.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("pack room %s: %w", r.cfg.Room, err)
+	}
+	return out, nil
+}
+
+// unpack takes up what Pack gave, on top of a restored checkpoint of the same
+// moment.
+func (r *Room) unpack(p []byte) error {
+	var b baggage
+	if err := decMode.Unmarshal(p, &b); err != nil {
+		return err
+	}
+	if b.Format != baggageFormat {
+		return fmt.Errorf("baggage format %d: this build reads %d", b.Format, baggageFormat)
+	}
+	if b.Floor > r.seq || r.seq-b.Floor != wire.Seq(len(b.Log)) {
+		return fmt.Errorf("resume log of %d messages from %d: want it to end at %d", len(b.Log), b.Floor, r.seq)
+	}
+	r.base = origin{b.Base.Epoch, b.Base.Seq}
+	for _, o := range b.Past[max(0, len(b.Past)-maxPast):] {
+		r.past = append(r.past, origin{o.Epoch, o.Seq})
+	}
+	if err := r.unpackLog(&b); err != nil {
+		return err
+	}
+	r.unpackAway(b.Away)
+	if b.Tick != 0 {
+		r.ticks.due, r.ticks.left = time.Unix(0, b.Tick), max(0, b.Skipped)
+	}
+	return nil
+}
+
+func (r *Room) unpackLog(b *baggage) error {
+	r.kept.reset(b.Floor)
+	var listed []wire.MemberID
+	for _, e := range b.Log {
+		if e.Audience > peer.ToAllBut || e.Listed < 0 || e.Listed > len(e.Record)/8 {
+			return fmt.Errorf("resume log: %d members listed in %d bytes, audience %d", e.Listed, len(e.Record), e.Audience)
+		}
+		listed = listed[:0]
+		for i := range e.Listed {
+			listed = append(listed, wire.MemberID(binary.BigEndian.Uint64(e.Record[8*i:])))
+		}
+		r.kept.add(e.Audience, listed, e.Record[8*e.Listed:])
+	}
+	return nil
+}
+
+// unpackAway tells those who were dropped before the move from those whose
+// gateways are about to follow it. Restoring has put all in the away list.
+func (r *Room) unpackAway(away []packedAway) {
+	for m := r.away.first; m != nil; m = m.next {
+		m.quiet = true
+	}
+	var dropped awayList
+	for _, a := range away {
+		m := r.members[a.ID]
+		if m == nil || !m.quiet {
+			continue
+		}
+		r.away.remove(m)
+		m.quiet, m.since = false, r.now.Add(-min(time.Duration(max(a.For, 0)), r.cfg.Kind.Grace))
+		dropped.add(m)
+	}
+	for m := r.away.first; m != nil; m = r.away.first {
+		r.away.remove(m)
+		dropped.add(m)
+		r.quiet = r.now.Add(quietFor)
+		r.unseen.by++
+	}
+	r.away = dropped
+}
+
+// goesOn reports whether a position of an earlier epoch is one of this copy's
+// own sequence, because the room moved live from there to here.
+func (r *Room) goesOn(at wire.Position) bool {
+	for _, o := range r.past {
+		if o.epoch == at.Epoch {
+			return at.Seq <= o.seq
+		}
+	}
+	return false
+}
+
+// unquiet drops the members who have not followed a move.
+func (r *Room) unquiet() {
+	if r.quiet.IsZero() || r.quiet.After(r.now) {
+		return
+	}
+	r.quiet, r.unseen = time.Time{}, unseen{}
+	for _, m := range r.order {
+		if m.quiet && !m.gone && r.runs() {
+			m.quiet = false
+			r.onDropped(m)
+		}
+	}
+}
+
+// ReadyToMove asks the handler whether now is a good moment to move; left is
+// how long it may still put it off. A handler that can't be asked is ready.
+func (r *Room) ReadyToMove(now time.Time, left time.Duration) (ready bool) {
+	d, asks := r.handler.(rooms.Drainer)
+	if !asks || !r.begin(now) || !r.runs() {
+		return true
+	}
+	r.enter()
+	defer r.guard(nil, 0)
+	return d.Drain(r, left)
+}
+
+// Touch has the next checkpoint taken although nothing changed: the last
+// Encode came to nothing.
+func (r *Room) Touch() { r.dirty = true }
+
+// Bounds of what is kept of latest messages for members who are about to
+// follow a move; the oldest goes.
+const (
+	maxUnseen      = 1024
+	maxUnseenBytes = 256 << 10
+)
+
+// unseen keeps the latest messages that were sent since a move for those who
+// have not followed it yet: nobody tells them to ask for full state.
+type unseen struct {
+	by    int // so many members
+	list  []unseenLatest
+	bytes int
+}
+
+type unseenLatest struct {
+	key     uint32
+	aud     peer.Audience
+	listed  []wire.MemberID
+	payload []byte
+}
+
+func (u *unseen) add(key uint32, aud peer.Audience, listed []wire.MemberID, payload []byte) {
+	u.list = append(u.list, unseenLatest{key, aud, slices.Clone(listed), slices.Clone(payload)})
+	u.bytes += len(payload)
+	for len(u.list) > maxUnseen || u.bytes > maxUnseenBytes {
+		u.bytes -= len(u.list[0].payload)
+		u.list = u.list[1:]
+	}
+}
+
+// followed sends a member the latest messages that it has not seen.
+func (r *Room) followed(m *member) {
+	for _, l := range r.unseen.list {
+		if l.aud != peer.ToAll && slices.Contains(l.listed, m.id) != (l.aud == peer.ToOnly) {
+			continue
+		}
+		f := wire.Message{Type: wire.TypeLatest, Handle: m.port.handle, Key: l.key, Payload: l.payload}
+		r.frame = f.Append(r.frame[:0])
+		r.tell(m, r.frame)
+	}
+	if r.unseen.by--; r.unseen.by <= 0 {
+		r.unseen, r.quiet = unseen{}, time.Time{}
+	}
+}

@@ -1,0 +1,40 @@
+-- hand off: pass a claim to another holder, with a checkpoint or without.
+-- KEYS 1 room, 2 blob (big checkpoints only)
+-- ARGV 1 epoch, 2 nonce, 3 next holder, 4 next nonce, 5 seq or 0, 6 length,
+--      7 data (small checkpoints only)
+local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'holder', 'closed', 'blob')
+local inc, epoch, nonce, holder, closed, current = r[1], r[2], r[3], r[4], r[5], r[6]
+local blob, seq = KEYS[2], ARGV[5]
+
+local function answer(word, e)
+	if blob and blob ~= current then redis.call('UNLINK', blob) end
+	return {word, inc or '0', e or '0'}
+end
+
+if not epoch or tonumber(epoch) < tonumber(ARGV[1]) then return answer('MISSING') end
+if closed then return answer('FENCED') end
+-- The same again: its first answer was lost.
+if nonce == ARGV[4] and holder == ARGV[3] then return answer('OK', epoch) end
+if epoch ~= ARGV[1] or nonce ~= ARGV[2] then return answer('FENCED') end
+if blob and redis.call('EXISTS', blob) == 0 then return {'NOBLOB'} end
+
+local t = redis.call('TIME')
+local ms = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local raised = string.format('%.0f', math.max(tonumber(epoch), ms) + 1)
+-- One write for all, so that a Redis out of memory refuses all or nothing.
+local set = {'epoch', raised, 'nonce', ARGV[4], 'created', '0', 'holder', ARGV[3], 'seq', seq}
+local function also(k, v)
+	set[#set + 1] = k
+	set[#set + 1] = v
+end
+if seq ~= '0' then
+	also('len', ARGV[6])
+	if blob then also('blob', blob) else also('data', ARGV[7]) end
+end
+redis.call('HSET', KEYS[1], unpack(set))
+if seq ~= '0' then
+	redis.call('HDEL', KEYS[1], blob and 'data' or 'blob')
+	if blob then redis.call('PERSIST', blob) end
+	if current and current ~= blob then redis.call('UNLINK', current) end
+end
+return {'OK', inc, raised}
