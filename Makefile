@@ -1,7 +1,7 @@
 # Everything here needs Go; tests need Node, Redis and Chromium as well, which
 # `make setup` installs on Debian.
 
-SUITES = unit race fuzz js browser e2e bench
+SUITES = unit race fuzz js browser e2e
 
 .PHONY: help bench-smoke build test soak fuzz hostile fmt setup $(addprefix test-,$(SUITES))
 
