@@ -1,8 +1,9 @@
-// Command failover measures what members notice of a room host's death: the
-// time from SIGKILL of a host to the first message from the recovered room at
-// each of its members, with real processes and a real Redis.
+// Command failover measures what members notice of a death, with real processes
+// and a real Redis: the time from SIGKILL of a room host to the first message
+// from the recovered room at each of its members, or from SIGKILL of a gateway
+// to each of its members' resume through another.
 //
-//	go run ./e2e/failover [-rooms 200] [-members 10] [-rate 2] [-rounds 5]
+//	go run ./e2e/failover [-kill host|gateway] [-rooms 200] [-members 4] [-rate 1] [-rounds 5]
 package main
 
 import (
@@ -27,15 +28,20 @@ import (
 )
 
 func main() {
-	rooms := flag.Int("rooms", 200, "rooms on the host that is killed, about")
-	members := flag.Int("members", 10, "members of each room")
-	rate := flag.Float64("rate", 2, "inputs a second of each member")
-	rounds := flag.Int("rounds", 5, "hosts killed, one after the other")
+	what := flag.String("kill", "host", "what is killed: host or gateway")
+	rooms := flag.Int("rooms", 200, "rooms on a host, about")
+	members := flag.Int("members", 4, "members of each room")
+	rate := flag.Float64("rate", 1, "inputs a second of each member")
+	rounds := flag.Int("rounds", 5, "processes killed, one after the other")
 	verbose := flag.Bool("v", false, "say what is done")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	m := measurement{rooms: *rooms * hosts, members: *members, rate: *rate, rounds: *rounds, verbose: *verbose}
+	if *what != "host" && *what != "gateway" {
+		fmt.Fprintf(os.Stderr, "failover: -kill %s: want host or gateway\n", *what)
+		os.Exit(2)
+	}
+	m := measurement{gateways: *what == "gateway", rooms: *rooms * hosts, members: *members, rate: *rate, rounds: *rounds, verbose: *verbose}
 	if err := m.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "failover:", err)
 		os.Exit(1)
@@ -45,13 +51,13 @@ func main() {
 const hosts = 3
 
 type measurement struct {
+	gateways               bool // are killed, not hosts
 	rooms, members, rounds int
 	rate                   float64
 	verbose                bool
 
 	mu      sync.Mutex
 	killed  time.Time                      // zero: no kill is being watched; guarded by mu
-	host    string                         // the one killed; guarded by mu
 	old     map[*load.Player]wire.Epoch    // members to wait for; guarded by mu
 	pauses  map[*load.Player]time.Duration // guarded by mu
 	dropped int                            // sockets that closed; guarded by mu
@@ -105,6 +111,9 @@ func (m *measurement) kills(ctx context.Context, c *cluster.Cluster, fleet *load
 	var all []time.Duration
 	for round := range m.rounds {
 		victim := c.Hosts[round%hosts]
+		if m.gateways {
+			victim = c.Gateways[round%len(c.Gateways)]
+		}
 		if err := pause(ctx, 3*time.Second); err != nil {
 			return err
 		}
@@ -133,9 +142,9 @@ func (m *measurement) kills(ctx context.Context, c *cluster.Cluster, fleet *load
 func (m *measurement) kill(ctx context.Context, victim *cluster.Process, fleet *load.Fleet) ([]time.Duration, error) {
 	m.mu.Lock()
 	m.old, m.pauses = map[*load.Player]wire.Epoch{}, map[*load.Player]time.Duration{}
-	m.host = victim.Name
 	for _, p := range fleet.Players {
-		if s := p.Room.Status(); strings.HasPrefix(s.Host, m.host+"#") || s.Host == m.host {
+		s := p.Room.Status()
+		if at := p.Client.Stats().Gateway; !m.gateways && isNode(s.Host, victim) || m.gateways && isNode(at, victim) {
 			m.old[p] = s.Epoch
 		}
 	}
@@ -168,20 +177,30 @@ func (m *measurement) kill(ctx context.Context, victim *cluster.Process, fleet *
 	return pauses, nil
 }
 
-// event notes the first message of a newer epoch.
+// isNode reports whether id, NAME or NAME#BOOT, is the process's.
+func isNode(id string, p *cluster.Process) bool {
+	name, _, _ := strings.Cut(id, "#")
+	return name == p.Name
+}
+
+// event notes the first message of a newer epoch, or the resume.
 func (m *measurement) event(p *load.Player, e client.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old, watched := m.old[p]
+	_, heard := m.pauses[p]
+	waits := !m.killed.IsZero() && watched && !heard
 	switch e := e.(type) {
 	case *client.Message:
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		old, watched := m.old[p]
-		if _, heard := m.pauses[p]; !m.killed.IsZero() && watched && !heard && e.Epoch > old {
+		if waits && !m.gateways && e.Epoch > old {
+			m.pauses[p] = time.Since(m.killed)
+		}
+	case *client.Resumed:
+		if waits && m.gateways {
 			m.pauses[p] = time.Since(m.killed)
 		}
 	case *client.Dropped:
-		m.mu.Lock()
 		m.dropped++
-		m.mu.Unlock()
 	}
 }
 
