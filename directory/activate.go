@@ -20,9 +20,9 @@ const (
 // hosts could not take it.
 //
 // A claim that somebody else holds is followed to its holder. Where the holder
-// can't be reached, or holds it at an epoch that the asker knows to be over,
-// the activation goes on trying until that process is proven gone or its lease
-// has ended.
+// can't be reached, or goes on at an epoch that the asker knows to be over, the
+// activation goes on trying until that process is proven gone or its lease has
+// ended.
 type activation struct {
 	s     *Service
 	req   Request
@@ -129,9 +129,11 @@ func (a *activation) follow(ctx context.Context, h *HeldElsewhere) (Location, er
 		return Location{}, wire.Refuse(wire.CodeRoomExists, "room exists")
 	}
 	n := a.s.cfg.Members.Find(h.Node)
-	if n == nil || h.Epoch <= a.req.After {
+	if n == nil {
 		return Location{}, h
 	}
+	// Also where that epoch is over for the asker: a holder that let the room
+	// out of memory takes it up again, above it.
 	loc, err := a.ask(ctx, n)
 	var again *HeldElsewhere
 	if err == nil || errors.As(err, &again) || !unanswered(err) && !turnedDown(err) {

@@ -85,3 +85,49 @@ func TestAllHostsRestart(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyRoomsComeBack lets rooms go out of memory and asks for them again,
+// wherever they are placed then.
+func TestEmptyRoomsComeBack(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := startCluster(t, 3, 2)
+	fleet, err := load.Join(ctx, load.Config{URLs: c.URLs(), Kind: "ledger-brief", Rooms: 30, PerRoom: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fleet.Close()
+	for _, p := range fleet.Players {
+		if _, err := p.Send(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := fleet.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range fleet.Players {
+		if err := p.Room.Leave(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, h := range c.Hosts {
+		for live := -1; live != 0; pause(ctx, 50*time.Millisecond) {
+			var list struct{ Rooms []struct{} }
+			if err := h.Admin(ctx, "/v1/rooms", nil, &list); err != nil {
+				t.Fatal(err)
+			}
+			live = len(list.Rooms)
+		}
+	}
+	began := time.Now()
+	books, err := fleet.Books(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d rooms came back in %s", len(books), time.Since(began))
+	for _, p := range fleet.Players {
+		if err := inOrderOnce(books[p.RoomName].Applied[p.Name], 1); err != nil {
+			t.Errorf("%s in %s: %v", p.Name, p.RoomName, err)
+		}
+	}
+}

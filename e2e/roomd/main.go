@@ -10,9 +10,11 @@ import (
 )
 
 func main() {
+	brief := ledger.Kind("ledger-brief", 100*time.Millisecond)
+	brief.EmptyAfter = 100 * time.Millisecond
 	host.Main(
 		ledger.Kind("ledger", time.Second),
-		ledger.Kind("ledger-fast", 100*time.Millisecond),
+		brief,
 		ledger.JournalKind("ledger-journal"),
 	)
 }

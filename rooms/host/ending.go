@@ -147,6 +147,9 @@ func (r *room) drop(next *flight) {
 		}
 	}
 	h.mu.Unlock()
+	if h.cfg.Released != nil {
+		h.cfg.Released(r.id, r.claim.Epoch)
+	}
 	r.timer.Stop()
 	r.kill(nil)
 	close(r.done)

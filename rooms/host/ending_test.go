@@ -198,12 +198,17 @@ func TestUnloadedRoomIsSavedAsItWas(t *testing.T) {
 		k := tallyKind()
 		k.Durability, k.Grace, k.EmptyAfter = rooms.Checkpoint(time.Hour), time.Second, time.Second
 		h := start(t, newMemStore(), "a#1", k)
+		var released []wire.Epoch
+		h.cfg.Released = func(_ wire.RoomID, epoch wire.Epoch) { released = append(released, epoch) }
 		l, p, first := joined(t, h, "tally/one")
 		r := h.find("tally/one")
 		p.moves(1, 3)
 		p.waitAck(t, 3, 0)
 		h.linkDown(l)
 		<-r.done
+		if len(released) != 1 || released[0] != first.at.Epoch {
+			t.Errorf("the directory was told of the end of epochs %v, want %d", released, first.at.Epoch)
+		}
 		activate(t, h.Host, "tally/one", wire.ModeJoin, 0)
 		l = newPipe(h.Host)
 		q := newPlayer(l, l.ear, "tally/one", 1, 300)

@@ -45,8 +45,10 @@ type Config struct {
 	// Place picks a host for a room that moves away; nil: rooms move only to
 	// hosts that are named.
 	Place func(kind string, not func(directory.NodeID) bool) (*directory.Node, error)
-	// Placed is told of rooms that came to live here by a move.
-	Placed func(directory.Location)
+	// Placed is told of rooms that came to live here by a move, Released of
+	// copies that are over. Neither may block.
+	Placed   func(directory.Location)
+	Released func(wire.RoomID, wire.Epoch)
 
 	MaxArrivals  int // rooms that move here at once; more are refused as busy; default 64
 	ArrivalBytes int // of all of them, while they are on their way; default 256 MiB

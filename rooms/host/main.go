@@ -13,6 +13,7 @@ import (
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/wire"
 )
 
 // Main is a whole room host: a program's main function calls it with the kinds
@@ -96,6 +97,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return service.Place(kind, not)
 	}
 	cfg.Placed = func(loc directory.Location) { service.Register(loc) }
+	cfg.Released = func(room wire.RoomID, epoch wire.Epoch) { service.Unregister(room, epoch) }
 	h, err := New(cfg)
 	if err != nil {
 		return daemon.BadSetting(err)
