@@ -85,7 +85,7 @@ func (c *chat) Join(r rooms.Room, m rooms.Member, data []byte) error {
 		name = clean(m.User(), MaxName)
 	}
 	if name == "" {
-		return rooms.Refuse("a name is needed")
+		name = "guest"
 	}
 	name = c.unused(name)
 	c.state.Members[m.ID()] = &Talker{Name: name, Left: Burst, Since: r.Now()}

@@ -48,16 +48,15 @@ func TestTalk(t *testing.T) {
 	expect(t, ann, "ann 2 left", "nothing was said")
 }
 
-func TestJoinNeedsName(t *testing.T) {
+func TestNamelessAreGuests(t *testing.T) {
 	rt := roomtest.New(t, Kind())
-	for data, want := range map[string]string{
-		`{"name":" "}`: "refused: a name is needed",
-		`ann`:          "refused: join data must be a JSON object with name",
-	} {
-		if _, err := rt.TryJoin("", data); err == nil || err.Error() != want {
-			t.Errorf("join with %s: %v", data, err)
-		}
+	if _, err := rt.TryJoin("", `ann`); err == nil || err.Error() != "refused: join data must be a JSON object with name" {
+		t.Errorf("join with garbled data: %v", err)
 	}
+	first, second := rt.Join("", `{"name":" "}`), rt.Join("", nil)
+	first.Input("hi")
+	second.Input("ho")
+	expect(t, second, "1 guest: hi", "2 guest 2: ho")
 }
 
 func TestTalkersAreSlowedDown(t *testing.T) {
