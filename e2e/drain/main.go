@@ -11,9 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -60,7 +58,7 @@ func (m *measurement) run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cfg, err := build(ctx, dir)
+	cfg, err := cluster.Build(ctx, dir, hosts, 2)
 	if err != nil {
 		return err
 	}
@@ -93,19 +91,6 @@ func (m *measurement) run(ctx context.Context) error {
 		return err
 	}
 	return m.check(ctx, fleet)
-}
-
-// build makes the binaries that the cluster runs.
-func build(ctx context.Context, dir string) (cluster.Config, error) {
-	cfg := cluster.Config{Dir: dir, Hosts: hosts, Gateways: 2,
-		Gatewayd: filepath.Join(dir, "gatewayd"), Roomd: filepath.Join(dir, "roomd")}
-	for bin, pkg := range map[string]string{cfg.Gatewayd: "cmd/gatewayd", cfg.Roomd: "e2e/roomd"} {
-		out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "github.com/limpet-games/limpet/"+pkg).CombinedOutput()
-		if err != nil {
-			return cfg, fmt.Errorf("build %s: %w\n%s", pkg, err, out)
-		}
-	}
-	return cfg, nil
 }
 
 func (m *measurement) phases(ctx context.Context, c *cluster.Cluster) error {

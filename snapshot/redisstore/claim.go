@@ -24,23 +24,23 @@ func (s *Store) Claim(ctx context.Context, reqs []snapshot.ClaimRequest) ([]snap
 	defer cancel()
 	out := make([]snapshot.ClaimResult, len(reqs))
 	errs := newOutcome(len(reqs))
-	var todo []attempt
+	var left []attempt
 	for i, r := range reqs {
 		if err := r.Check(); err != nil {
 			errs.answer(i, err)
 		} else {
-			todo = append(todo, attempt{index: i})
+			left = append(left, attempt{index: i})
 		}
 	}
-	for round := 0; len(todo) > 0; round++ {
+	for round := 0; len(left) > 0; round++ {
 		var held []attempt
-		for len(todo) > 0 {
-			n := min(len(todo), batch)
-			held = append(held, s.claimBatch(ctx, reqs, todo[:n], out, errs)...)
-			todo = todo[n:]
+		for len(left) > 0 {
+			n := min(len(left), batch)
+			held = append(held, s.claimBatch(ctx, reqs, left[:n], out, errs)...)
+			left = left[n:]
 		}
 		if round+1 < claimRounds {
-			todo = s.claimable(ctx, held, errs)
+			left = s.claimable(ctx, held, errs)
 		}
 	}
 	if err := errs.whole(); err != nil {
@@ -62,10 +62,10 @@ type attempt struct {
 }
 
 // claimBatch tries one pipeline of rooms and gives back those that are held.
-func (s *Store) claimBatch(ctx context.Context, reqs []snapshot.ClaimRequest, todo []attempt, out []snapshot.ClaimResult, errs *outcome) []attempt {
-	calls := make([]*call, len(todo))
+func (s *Store) claimBatch(ctx context.Context, reqs []snapshot.ClaimRequest, left []attempt, out []snapshot.ClaimResult, errs *outcome) []attempt {
+	calls := make([]*call, len(left))
 	ended := s.ended.list()
-	for i, t := range todo {
+	for i, t := range left {
 		r := reqs[t.index]
 		args := []any{string(r.Holder), formatNonce(r.Nonce), modeWord(r.Mode), formatEpoch(r.Floor), format(uint64(r.Incarnation)), t.proof}
 		for _, h := range ended {
@@ -75,7 +75,7 @@ func (s *Store) claimBatch(ctx context.Context, reqs []snapshot.ClaimRequest, to
 	}
 	s.pipeline(ctx, calls)
 	var held []attempt
-	for i, t := range todo {
+	for i, t := range left {
 		f := calls[i].fields()
 		switch word := f.text(); word {
 		case "OK":
