@@ -44,7 +44,11 @@ func newView(old *View, nodes map[NodeID]*Node, kinds map[string]bool, now time.
 		v.Ring = &Ring{hosts: v.Hosts, owners: old.Ring.owners}
 		return v
 	}
-	v.Ring = newRing(v.Hosts)
+	if old != nil {
+		v.Ring = old.Ring.next(v.Hosts)
+	} else {
+		v.Ring = newRing(v.Hosts)
+	}
 	return v
 }
 
