@@ -42,6 +42,9 @@ var allowed = map[string]map[string]string{
 	"snapshot/storetest": {
 		"snapshot": "the contract", "wire": "rooms' ids and epochs", outside: "property tests",
 	},
+	"snapshot/handover": {
+		"snapshot": "claims and leases", "wire": "rooms' ids and the codec", outside: "checksums",
+	},
 	"directory": {
 		"wire": "rooms' ids and errors", "internal/link": "questions to other nodes", outside: "gossip, logs and metrics",
 	},
