@@ -20,6 +20,7 @@ import (
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/gateway"
 	"github.com/limpet-games/limpet/gateway/auth"
+	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/rooms/host"
@@ -238,6 +239,9 @@ func metricNames(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	if _, err := auth.New(auth.Config{JWKS: "https://example.org/keys", Log: log, Metrics: r}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := daemon.NewOps(daemon.OpsFlags{Addr: "127.0.0.1:0"}, log, r); err != nil {
 		t.Fatal(err)
 	}
 	names := map[string]bool{}

@@ -18,7 +18,7 @@ import (
 // opsFlags name the nodes that a command may ask.
 type opsFlags struct {
 	psFlags
-	token string
+	bearer string
 }
 
 func (o *opsFlags) register(f *daemon.Flags) {
@@ -26,16 +26,12 @@ func (o *opsFlags) register(f *daemon.Flags) {
 	f.List(&o.ops, "ops", "URL", "operations listener of a node, like http://127.0.0.1:7412: the first that answers is asked; "+
 		"without one, the nodes of limpet dev, then the default addresses", daemon.HTTPURL)
 	f.String(&o.data, "data", "", "DIR", "data directory of the limpet dev to ask; empty: its default")
-	f.String(&o.tokenFile, "ops-token-file", "", "FILE", "file with the operations listener's token")
+	f.String(&o.tokenFile, "ops-token-file", "", "FILE", "file with a token for the operations listener, alone or as ROLE TOKEN [NAME]; of several the one that may most is used")
 }
 
 // readToken reads the token file, if there is one.
-func (o *opsFlags) readToken() error {
-	if o.tokenFile == "" {
-		return nil
-	}
-	token, err := daemon.ReadSecret(o.tokenFile)
-	o.token = string(token)
+func (o *opsFlags) readToken() (err error) {
+	o.bearer, err = o.token()
 	return err
 }
 
@@ -70,8 +66,8 @@ func (o *opsFlags) callNode(ctx context.Context, url string, in, out any) error 
 		return fmt.Errorf("ask %s: %w", url, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if o.token != "" {
-		req.Header.Set("Authorization", "Bearer "+o.token)
+	if o.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+o.bearer)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -33,18 +33,15 @@ func runPs(ctx context.Context, args []string, std streams) int {
 	f.List(&s.ops, "ops", "URL", "operations listener of a node, like http://127.0.0.1:7412: the first that answers is asked; "+
 		"without one, the nodes of limpet dev, then the default addresses", daemon.HTTPURL)
 	f.String(&s.data, "data", "", "DIR", "data directory of the limpet dev to ask; empty: its default")
-	f.String(&s.tokenFile, "ops-token-file", "", "FILE", "file with the operations listener's token")
+	f.String(&s.tokenFile, "ops-token-file", "", "FILE", "file with a token for the operations listener, alone or as ROLE TOKEN [NAME]; of several the one that may most is used")
 	if status, ok := f.Parse(args); !ok {
 		return status
 	}
-	var token []byte
-	if s.tokenFile != "" {
-		var err error
-		if token, err = daemon.ReadSecret(s.tokenFile); err != nil {
-			return f.Bad(err)
-		}
+	token, err := s.token()
+	if err != nil {
+		return f.Bad(err)
 	}
-	o, err := askAny(ctx, s.nodes(), string(token))
+	o, err := askAny(ctx, s.nodes(), token)
 	if err == nil {
 		err = printOverview(std.out, o, s.json)
 	}
@@ -53,6 +50,15 @@ func runPs(ctx context.Context, args []string, std streams) int {
 		return 1
 	}
 	return 0
+}
+
+// token is the one of the token file, if there is one, that may most.
+func (s psFlags) token() (string, error) {
+	if s.tokenFile == "" {
+		return "", nil
+	}
+	_, best, err := daemon.ReadOpsTokens(s.tokenFile)
+	return best, err
 }
 
 // nodes are the operations listeners to try, in order.

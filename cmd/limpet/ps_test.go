@@ -18,7 +18,7 @@ const overview = `{"gateways":[{"node":"gateway-1#01","name":"gateway-1","connec
 "rooms_left_off":4,"asked":3,"answered":2,"missing":[{"node":"host-2#01","role":"host","error":"connection refused"}]}`
 
 func TestPsAsksTheFirstNodeThatAnswers(t *testing.T) {
-	const token = "an operator's token"
+	const token = "operators-token-for-tests"
 	ops := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1/cluster" || !daemon.BearerIs(r, []byte(token)) {
 			daemon.WriteError(w, http.StatusUnauthorized, "no")

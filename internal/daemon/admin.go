@@ -63,11 +63,12 @@ type adminCall struct {
 // run.
 func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 	if self != nil {
-		c.Mesh.OnCall(callAdmin, func(ctx context.Context, _ *link.Link, body []byte) ([]byte, error) {
+		c.Mesh.OnCall(callAdmin, func(ctx context.Context, from *link.Link, body []byte) ([]byte, error) {
 			var call adminCall
 			if err := json.Unmarshal(body, &call); err != nil {
 				return nil, wire.Refuse(wire.CodeBadRequest, "admin call: "+err.Error())
 			}
+			c.log.Info().Str("audit", call.Op).Str("by_node", from.Peer()).Str("body", logged(call.Body)).Msg("operator's request passed on")
 			v, err := self(ctx, call.Op, call.Body)
 			if err != nil {
 				return nil, err
@@ -76,9 +77,9 @@ func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 		})
 	}
 	a := &admin{c, report, self}
-	ops.Handle("POST /v1/move", a.handler(a.move))
-	ops.Handle("POST /v1/drain", a.handler(a.drain))
-	ops.Handle("POST /v1/drain/cancel", a.handler(a.cancelDrain))
+	ops.HandleRole(RoleDrain, "POST /v1/move", a.handler(a.move))
+	ops.HandleRole(RoleDrain, "POST /v1/drain", a.handler(a.drain))
+	ops.HandleRole(RoleDrain, "POST /v1/drain/cancel", a.handler(a.cancelDrain))
 	ops.Handle("GET /v1/drain", a.handler(a.drainState))
 }
 

@@ -85,6 +85,7 @@ type Cluster struct {
 	Addr    string // this process's link address, as others know it
 
 	links  net.Listener
+	log    zerolog.Logger
 	seeded bool
 	begun  time.Time
 }
@@ -99,7 +100,7 @@ func OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
 	boot := rand.Uint64()>>1 + 1 // never 0
 	c := &Cluster{
 		ID: directory.MakeNodeID(flags.Name, boot), Keys: keys,
-		seeded: len(flags.Join) > 0, begun: time.Now(),
+		seeded: len(flags.Join) > 0, begun: time.Now(), log: self.Log,
 	}
 	if c.links, err = net.Listen("tcp", flags.linkAddr()); err != nil {
 		return nil, fmt.Errorf("listen for links: %w", err)

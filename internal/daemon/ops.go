@@ -26,14 +26,21 @@ type OpsFlags struct {
 func (o *OpsFlags) Register(f *Flags, def string) {
 	f.String(&o.Addr, "ops", def, "HOST:PORT", "address of the operations listener: health, metrics, profiles and /v1/", Addr)
 	f.String(&o.TokenFile, "ops-token-file", "", "FILE",
-		"file with the token that the operations listener asks for (Authorization: Bearer); required off loopback")
+		"file with the tokens that the operations listener asks for (Authorization: Bearer), a line each: ROLE TOKEN [NAME], "+
+			"ROLE being read, drain or destroy; looked at again when it changes; required off loopback")
 	f.List(&o.Hosts, "ops-hosts", "NAME", "host names under which the operations listener may be reached, beside IP addresses and localhost")
 }
 
-// token reads the token, which must be there off loopback.
-func (o OpsFlags) token() ([]byte, error) {
+// open reads the tokens, which must be there off loopback.
+func (o OpsFlags) open(log zerolog.Logger) (*opsTokens, error) {
 	if o.TokenFile != "" {
-		return ReadSecret(o.TokenFile)
+		t, err := newOpsTokens(o.TokenFile, func(err error) {
+			log.Warn().Err(err).Msg("--ops-token-file not read again: the tokens known before stay")
+		})
+		if err != nil {
+			return nil, fmt.Errorf("--ops-token-file: %w", err)
+		}
+		return t, nil
 	}
 	if !Loopback(o.Addr) {
 		return nil, fmt.Errorf("--ops %s is reachable from other machines: it needs --ops-token-file", o.Addr)
@@ -43,21 +50,31 @@ func (o OpsFlags) token() ([]byte, error) {
 
 // Ops is the operations listener. Handlers and checks are added before Run.
 type Ops struct {
-	flags OpsFlags
-	token []byte // empty: none asked
-	log   zerolog.Logger
-	mux   *http.ServeMux
-	ready Readiness
+	flags    OpsFlags
+	tokens   *opsTokens // nil: none asked
+	log      zerolog.Logger
+	noise    zerolog.Logger // sampled: what strangers can bring about
+	mux      *http.ServeMux
+	roles    map[string]Role // by pattern, where that is not the method's
+	ready    Readiness
+	failures failures
+	refused  *prometheus.CounterVec
 }
 
 // NewOps makes the listener with /healthz, /readyz, /metrics and
 // /debug/pprof/.
-func NewOps(flags OpsFlags, log zerolog.Logger, metrics prometheus.Gatherer) (*Ops, error) {
-	token, err := flags.token()
+func NewOps(flags OpsFlags, log zerolog.Logger, metrics *prometheus.Registry) (*Ops, error) {
+	tokens, err := flags.open(log)
 	if err != nil {
 		return nil, err
 	}
-	o := &Ops{flags: flags, token: token, log: log, mux: http.NewServeMux()}
+	o := &Ops{
+		flags: flags, tokens: tokens, log: log, mux: http.NewServeMux(), roles: map[string]Role{},
+		noise: log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "limpet_ops_refused_total",
+			Help: "Requests that the operations listener refused, by why."}, []string{"why"}),
+	}
+	metrics.MustRegister(o.refused)
 	o.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		WriteJSON(w, http.StatusOK, map[string]bool{"alive": true})
 	})
@@ -71,8 +88,16 @@ func NewOps(flags OpsFlags, log zerolog.Logger, metrics prometheus.Gatherer) (*O
 	return o, nil
 }
 
-// Handle adds a handler behind the token and the host check.
+// Handle adds a handler behind the token and the host check. GET and HEAD ask
+// for RoleRead, everything else for RoleDestroy.
 func (o *Ops) Handle(pattern string, h http.Handler) { o.mux.Handle(pattern, h) }
+
+// HandleRole is Handle for a request that asks for a role of its own, as
+// METHOD PATH. What asks for more than RoleRead is told to the audit log.
+func (o *Ops) HandleRole(role Role, pattern string, h http.Handler) {
+	o.roles[pattern] = role
+	o.mux.Handle(pattern, h)
+}
 
 // HandleJSON adds a handler whose result is answered as JSON.
 func (o *Ops) HandleJSON(pattern string, h func(r *http.Request) (any, error)) {

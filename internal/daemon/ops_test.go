@@ -1,17 +1,21 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -67,7 +71,10 @@ func (r request) do(t *testing.T, addr string) (status int, body string) {
 	if r.origin != "" {
 		req.Header.Set("Origin", r.origin)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -202,6 +209,187 @@ func TestForeignNamesAndOriginsAreRefused(t *testing.T) {
 		status, body := c.do(t, addr)
 		if status != c.want || (called > before) != (c.want == http.StatusOK) {
 			t.Errorf("%+v: %d %s, want %d", c.request, status, body, c.want)
+		}
+	}
+}
+
+const roleFile = `
+# who may what
+read    read-token-for-tests      prometheus
+drain   drain-token-for-tests     deploy
+destroy destroy-token-for-tests   ada
+`
+
+func TestRoles(t *testing.T) {
+	act := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	addr := serveOps(t, OpsFlags{Addr: "0.0.0.0:0", TokenFile: tokenFile(t, roleFile)}, func(o *Ops) {
+		o.Handle("GET /v1/thing", act)
+		o.Handle("POST /v1/end", act)
+		o.HandleRole(RoleDrain, "POST /v1/move", act)
+		o.HandleRole(RoleNone, "GET /page", act)
+	})
+	for path, want := range map[string][4]int{ // without a token, read, drain, destroy
+		"GET /v1/thing":     {401, 200, 200, 200},
+		"HEAD /v1/thing":    {401, 200, 200, 200},
+		"GET /metrics":      {401, 200, 200, 200},
+		"POST /v1/move":     {401, 403, 200, 200},
+		"POST /v1/end":      {401, 403, 403, 200},
+		"POST /v1/nothing":  {401, 403, 403, 404},
+		"GET /debug/pprof/": {401, 403, 403, 200},
+		"GET /page":         {200, 200, 200, 200},
+		"GET /healthz":      {200, 200, 200, 200},
+		"DELETE /v1/thing":  {401, 403, 403, 405},
+		"POST //v1/end":     {401, 403, 403, 307},
+	} {
+		method, path, _ := strings.Cut(path, " ")
+		for i, token := range []string{"", "read-token-for-tests", "drain-token-for-tests", "destroy-token-for-tests"} {
+			if status, body := (request{method: method, path: path, token: token}).do(t, addr); status != want[i] {
+				t.Errorf("%s %s with %q: %d %s, want %d", method, path, token, status, body, want[i])
+			}
+		}
+	}
+}
+
+func TestTokensAreReadAgain(t *testing.T) {
+	path := tokenFile(t, "read first-token-for-tests\n")
+	tokens, err := newOpsTokens(path, func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := func(token string) Role {
+		tokens.checked = time.Time{} // as if a second had passed
+		r := &http.Request{Header: http.Header{"Authorization": {"Bearer " + token}}}
+		found, _ := tokens.find(r)
+		return found.Role
+	}
+	change := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := role("first-token-for-tests"); got != RoleRead {
+		t.Errorf("at first: %v", got)
+	}
+	change("drain another-token-for-tests x\n")
+	if a, b := role("first-token-for-tests"), role("another-token-for-tests"); a != RoleNone || b != RoleDrain {
+		t.Errorf("after a change: %v, %v", a, b)
+	}
+	change("") // half written: what was known stays
+	if got := role("another-token-for-tests"); got != RoleDrain {
+		t.Errorf("with an empty file: %v", got)
+	}
+}
+
+func TestTokenFiles(t *testing.T) {
+	for _, bad := range []string{
+		"", "# nothing\n", "short", "read short", "admin " + testToken, "read " + testToken + " a b",
+		strings.Repeat("read "+testToken+"\n", maxOpsTokens+1), strings.Repeat("#", maxOpsTokenFile+1),
+		"read " + testToken + " " + strings.Repeat("n", 65),
+	} {
+		_, _, err := ReadOpsTokens(tokenFile(t, bad))
+		if err == nil || strings.Contains(err.Error(), testToken) {
+			t.Errorf("%.40q: %v", bad, err)
+		}
+	}
+	if _, best, err := ReadOpsTokens(tokenFile(t, roleFile)); err != nil || best != "destroy-token-for-tests" {
+		t.Errorf("the token that may most: %q, %v", best, err)
+	}
+}
+
+func TestWrongTokensAreSlowedDown(t *testing.T) {
+	addr := serveOps(t, OpsFlags{Addr: "0.0.0.0:0", TokenFile: tokenFile(t, testToken)}, nil)
+	var last int
+	for range maxFailures + 1 {
+		last, _ = request{path: "/metrics", token: "guess"}.do(t, addr)
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("after %d wrong tokens: %d", maxFailures, last)
+	}
+	if status, _ := (request{path: "/metrics", token: testToken}).do(t, addr); status != http.StatusTooManyRequests {
+		t.Errorf("the right one, guessed among many: %d", status)
+	}
+	if status, _ := (request{path: "/healthz"}).do(t, addr); status != http.StatusOK {
+		t.Errorf("a probe from there: %d", status)
+	}
+}
+
+func TestFailuresAreForgottenAndBounded(t *testing.T) {
+	var f failures
+	now := time.Now()
+	from := netip.MustParseAddr("2001:db8::1")
+	for range maxFailures {
+		f.failed(from, now)
+	}
+	if f.wait(netip.MustParseAddr("2001:db8::2"), now) <= 0 || f.wait(netip.MustParseAddr("2001:db8:0:1::1"), now) > 0 {
+		t.Error("an IPv6 /64 counts as one")
+	}
+	if f.wait(from, now.Add(failureEvery)) > 0 {
+		t.Error("one more try is due by then")
+	}
+	for i := range 2 * maxFailing {
+		f.failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now)
+	}
+	if len(f.until) > maxFailing {
+		t.Errorf("%d addresses are remembered", len(f.until))
+	}
+	if f.wait(from, now) <= 0 {
+		t.Error("the one that failed most is forgotten first")
+	}
+}
+
+func TestOperatorsAreAudited(t *testing.T) {
+	var log bytes.Buffer
+	o, err := NewOps(OpsFlags{Addr: "0.0.0.0:0", TokenFile: tokenFile(t, roleFile)}, zerolog.New(&log), NewRegistry("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.HandleRole(RoleDrain, "POST /v1/move", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusConflict)
+		w.Write(body)
+	}))
+	ask := func(token, body string) (int, string) {
+		r := httptest.NewRequest("POST", "http://127.0.0.1/v1/move", strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		o.guard(o.mux).ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	if status, body := ask("drain-token-for-tests", "{\"room\":\"a\\b\n\"}"); status != http.StatusConflict || !strings.HasPrefix(body, "{") {
+		t.Fatalf("%d %s", status, body)
+	}
+	line := log.String()
+	for _, want := range []string{`"audit":"POST /v1/move"`, `"by":"deploy"`, `"role":"drain"`, `"status":409`, `"from":"192.0.2.1"`, `room`} {
+		if !strings.Contains(line, want) {
+			t.Errorf("the audit log lacks %s: %s", want, line)
+		}
+	}
+	if strings.Count(line, "\n") != 1 || strings.Contains(line, "token-for-tests") {
+		t.Errorf("audit log: %s", line)
+	}
+	if status, _ := ask("drain-token-for-tests", strings.Repeat("x", maxRequest+1)); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a request that can't be told: %d", status)
+	}
+	log.Reset()
+	if status, _ := ask("read-token-for-tests", "{}"); status != http.StatusForbidden || !strings.Contains(log.String(), "operator refused") {
+		t.Errorf("refused: %d, %s", status, &log)
+	}
+}
+
+func TestProfilesAreForThisMachine(t *testing.T) {
+	o, err := NewOps(OpsFlags{Addr: "0.0.0.0:0", TokenFile: tokenFile(t, testToken)}, zerolog.Nop(), NewRegistry("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for local, want := range map[string]int{"127.0.0.1": http.StatusOK, "10.0.0.5": http.StatusForbidden} {
+		r := httptest.NewRequest("GET", "http://"+local+"/debug/pprof/cmdline", nil)
+		r.RemoteAddr = local + ":1234"
+		r.Header.Set("Authorization", "Bearer "+testToken)
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(local), Port: 7402}))
+		w := httptest.NewRecorder()
+		if o.guard(o.mux).ServeHTTP(w, r); w.Code != want {
+			t.Errorf("at %s: %d %s", local, w.Code, w.Body)
 		}
 	}
 }
