@@ -52,7 +52,7 @@ func (c *crowd) finish(ctx context.Context, t *testing.T) {
 	var sent uint64
 	for _, p := range c.fleet.Players {
 		sent += p.Sent()
-		if err := inOrderOnce(books[p.RoomName].Applied[p.Name], p.Sent()); err != nil {
+		if err := inOrderOnce(books[p.RoomName].Applied[p.Name].Numbers(), p.Sent()); err != nil {
 			t.Errorf("%s in %s: %v", p.Name, p.RoomName, err)
 		}
 	}

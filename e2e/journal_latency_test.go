@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/limpet-games/limpet/client"
+	"github.com/limpet-games/limpet/e2e/ledger"
 	"github.com/limpet-games/limpet/e2e/load"
 )
 
@@ -65,7 +67,9 @@ func (e *echoes) sends(p *load.Player) {
 }
 
 func (e *echoes) event(p *load.Player, ev client.Event) {
-	if _, ok := ev.(*client.Message); !ok {
+	m, ok := ev.(*client.Message)
+	var note ledger.Note
+	if !ok || json.Unmarshal(m.Payload, &note) != nil || note.N == 0 {
 		return
 	}
 	e.mu.Lock()

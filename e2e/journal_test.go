@@ -57,7 +57,7 @@ func TestJournaledRoomsNeverGoBack(t *testing.T) {
 	var sent uint64
 	for _, p := range fleet.Players {
 		sent += p.Sent()
-		if err := inOrderOnce(books[p.RoomName].Applied[p.Name], p.Sent()); err != nil {
+		if err := inOrderOnce(books[p.RoomName].Applied[p.Name].Numbers(), p.Sent()); err != nil {
 			t.Errorf("%s in %s: %v", p.Name, p.RoomName, err)
 		}
 	}

@@ -80,7 +80,7 @@ func TestAllHostsRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range fleet.Players {
-		if err := inOrderOnce(books[p.RoomName].Applied[p.Name], p.Sent()); err != nil {
+		if err := inOrderOnce(books[p.RoomName].Applied[p.Name].Numbers(), p.Sent()); err != nil {
 			t.Errorf("%s in %s: %v", p.Name, p.RoomName, err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestEmptyRoomsComeBack(t *testing.T) {
 	}
 	t.Logf("%d rooms came back in %s", len(books), time.Since(began))
 	for _, p := range fleet.Players {
-		if err := inOrderOnce(books[p.RoomName].Applied[p.Name], 1); err != nil {
+		if err := inOrderOnce(books[p.RoomName].Applied[p.Name].Numbers(), 1); err != nil {
 			t.Errorf("%s in %s: %v", p.Name, p.RoomName, err)
 		}
 	}

@@ -3,9 +3,13 @@ package check
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/limpet-games/limpet/client"
 	"github.com/limpet-games/limpet/wire"
@@ -260,6 +264,39 @@ func applied(f func(map[string][]uint64)) func(*History) {
 	}
 }
 
+// woken has a host sleep through the crash and its first ack come late.
+func woken(h *History) {
+	for i := range h.Records {
+		for at := range h.Records[i].Events {
+			e := &h.Records[i].Events[at]
+			switch e.Epoch {
+			case 1000:
+				e.Host = "a#1"
+			case 2000:
+				e.Host, e.At = "b#1", 5*time.Second
+			}
+		}
+	}
+	h.Wakes = []Wake{{Host: "a#1", At: 10 * time.Second}}
+	r, at := find(h, "bob", Attached, 0)
+	r.Events = slices.Insert(r.Events, at, Event{Kind: Acked, At: 10*time.Second + 10*time.Millisecond, Applied: 2, Durable: 2})
+}
+
+// What a host said before it was stopped is no fault, nor what it says of rooms
+// that it still has.
+func TestWokenHostsMayKeepTheirRooms(t *testing.T) {
+	h := good()
+	woken(&h)
+	r, at := find(&h, "bob", Attached, 0)
+	r.Events = slices.Delete(r.Events, at-1, at)
+	for _, w := range []Wake{h.Wakes[0], {Host: "b#1", At: 10 * time.Second}, {Host: "a#1", At: time.Second}} {
+		h.Wakes[0] = w
+		for _, p := range Check(h) {
+			t.Error(w, p)
+		}
+	}
+}
+
 func TestEveryDefectIsReported(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -300,7 +337,7 @@ func TestEveryDefectIsReported(t *testing.T) {
 		{"other payload", change("bob", Message, 2, func(e *Event) { e.Payload = "forged" }), "outputs", `"forged"`},
 		{"gap at a resume", change("bob", Resumed, 0, func(e *Event) { e.Seq++ }), "outputs", "an unannounced gap"},
 		{"count off at a resume", change("bob", Resumed, 0, func(e *Event) { e.Count++ }), "outputs", "goes on with a count of"},
-		{"epoch going back", change("ann", Attached, 0, func(e *Event) { e.Epoch = 999 }), "outputs", "the epoch went from 1000 to 999"},
+		{"epoch going back", change("ann", Attached, 0, func(e *Event) { e.Epoch = 999 }), "epochs", "the epoch went from 1000 to 999"},
 		{"joined twice", repeat("ann", Joined, 0), "outputs", "joined twice"},
 		{"resume before the join", func(h *History) { change("ann", Joined, 0, func(e *Event) { e.Kind = Resumed })(h) }, "outputs", "before it joined"},
 		{"own write not to be read", remove("ann", Message, 3), "read your writes", "own input 2 is not to be read"},
@@ -322,6 +359,16 @@ func TestEveryDefectIsReported(t *testing.T) {
 		}, "writes follow reads", "input 1 stands before ann:1"},
 		{"complaint of the client", insert("bob", Acked, 0, Event{Kind: Violated, Text: "message 3 after message 3"}), "protocol", "message 3 after message 3"},
 		{"numbers left out", change("ann", Sent, 1, func(e *Event) { e.N = 5 }), "history", "input 5 sent after 1"},
+		{"two owners of an epoch", change("bob", Joined, 0, func(e *Event) { e.Host = "b" }), "one writer", "epoch 1000 is of"},
+		{"incarnation changing", change("ann", Attached, 0, func(e *Event) { e.Incarnation = 5 }), "epochs", "the incarnation went from 0 to 5"},
+		{"membership ended by the room", insert("ann", Acked, 1, Event{Kind: Left, Text: "ended"}), "membership", "is over: ended"},
+		{"gap of messages that were kept", func(h *History) {
+			h.Rooms[0].Window = 100
+			insert("bob", Message, 6, Event{Kind: Gap, Epoch: 1000, From: 3, To: 4})(h)
+		}, "window", "messages 3 to 4"},
+		{"journaled room rewound", func(h *History) { h.Rooms[0].Journaled = true }, "rollback", "was rewound in epoch"},
+		{"journaled room with another message", func(h *History) { h.Rooms[0].Journaled = true }, "rollback", "in another"},
+		{"output of a woken host", woken, "one writer", "10ms after a#1 woke"},
 		{"room unknown", func(h *History) { h.Records[0].Room = "ledger/b" }, "history", "final state is not in the history"},
 		{"client twice", func(h *History) { h.Records = append(h.Records, h.Records[0]) }, "history", "client stands twice"},
 		{"room twice", func(h *History) { h.Rooms = append(h.Rooms, h.Rooms[0]) }, "history", "room stands twice"},
@@ -421,4 +468,69 @@ func TestStoriesAreWhatTheySay(t *testing.T) {
 	if rewinds != 3 {
 		t.Errorf("%d rewinds, want one a client", rewinds)
 	}
+}
+
+func TestVerdictNamesEachGuarantee(t *testing.T) {
+	h := good()
+	v := Judge(h)
+	var out strings.Builder
+	v.Print(&out)
+	if len(v.Problems) > 0 || strings.Contains(out.String(), "BROKEN") {
+		t.Errorf("a correct history:\n%s", &out)
+	}
+	if v.Sent != 11 || v.Applied != 10 || v.Undone != 1 || v.Missing+v.Twice+v.Skipped != 0 || v.Owners != 2 {
+		t.Errorf("counted %+v", v)
+	}
+	h = good()
+	h.Rooms[0].Order = nil
+	h.Rooms[0].Applied["ann"] = []uint64{2, 2, 3, 4, 5}
+	v = Judge(h)
+	out.Reset()
+	v.Print(&out)
+	if v.Missing != 1 || v.Twice != 1 {
+		t.Errorf("counted %+v", v)
+	}
+	for _, want := range []string{"G2 inputs are applied once and in order", "G7 what was confirmed as durable is there"} {
+		if line := lineWith(out.String(), want); !strings.HasSuffix(line, "BROKEN 1 times") {
+			t.Errorf("%q in:\n%s", line, &out)
+		}
+	}
+	v.Add(v)
+	if v.Missing != 2 || len(v.Problems) != 4 {
+		t.Errorf("added up: %+v", v)
+	}
+}
+
+// Every rule belongs to a guarantee, so that no problem goes without one.
+func TestRulesBelongToGuarantees(t *testing.T) {
+	named := map[string]bool{"history": true}
+	for _, g := range guarantees {
+		for _, r := range g.rules {
+			named[r] = true
+		}
+	}
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range sources {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`report\("([a-z ]+)", [a-z]+\.`).FindAllStringSubmatch(string(text), -1) {
+			if !named[m[1]] {
+				t.Errorf("%s: rule %q belongs to no guarantee", name, m[1])
+			}
+		}
+	}
+}
+
+func lineWith(text, part string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, part) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }

@@ -36,7 +36,7 @@ func From(e client.Event) (Event, bool) {
 
 func placed(k Kind, f client.Facts) Event {
 	return Event{
-		Kind: k, Epoch: uint64(f.Epoch), Seq: uint64(f.Seq), Count: f.Count,
+		Kind: k, Epoch: uint64(f.Epoch), Incarnation: uint64(f.Incarnation), Host: f.Host, Seq: uint64(f.Seq), Count: f.Count,
 		Applied: uint64(f.Applied), Durable: uint64(f.Durable),
 	}
 }

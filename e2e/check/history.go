@@ -7,7 +7,10 @@
 // client's.
 package check
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Input names one input: who sent it, and its number from 1.
 type Input struct {
@@ -25,7 +28,7 @@ const (
 	Sent     Kind = iota // N: about to be handed to the client library, which may be told of it at once
 	Acked                // Applied, Durable, Count
 	Message              // Epoch, Seq, Payload; About, Place, State, ToAll where known
-	Joined               // Epoch, Seq, Count, Applied, Durable
+	Joined               // Epoch, Incarnation, Host, Seq, Count, Applied, Durable
 	Resumed              // the same; Rewound or Gap follow at once where something was lost
 	Attached             // the same
 	Rewound              // From, To: messages undone, 0 where not known
@@ -40,10 +43,13 @@ const (
 // Event is what happened to one client in one room.
 type Event struct {
 	Kind Kind
+	At   time.Duration // since the run began
 
 	N                       uint64
 	Applied, Durable, Count uint64
 	Epoch, Seq              uint64
+	Incarnation             uint64
+	Host                    string // who has the room, NAME#BOOT
 	From, To                uint64
 	Text                    string
 
@@ -69,12 +75,27 @@ type Room struct {
 	Name    string
 	Applied map[string][]uint64 // by client, the numbers in the order in which they were applied
 	Order   []Input             // all inputs in that order; nil where not known
+	// Journaled rooms never go back: not even a restored one undoes a message.
+	Journaled bool
+	// Window is how many messages the room keeps for members that come back: a
+	// shorter gap is not allowed. 0: not checked.
+	Window uint64
+	// Lost rooms ended with their host, or are of a kind that may: what they held
+	// is not known.
+	Lost bool
+}
+
+// Wake is the moment at which a host went on that had been stopped.
+type Wake struct {
+	Host string // NAME#BOOT
+	At   time.Duration
 }
 
 // History is all that is known of a run.
 type History struct {
 	Records []Record
 	Rooms   []Room
+	Wakes   []Wake
 }
 
 // Problem is one broken promise.
@@ -94,7 +115,9 @@ func (p Problem) String() string {
 }
 
 // Check returns every broken promise of a history; none means that all hold.
-func Check(h History) []Problem {
+func Check(h History) []Problem { return check(h).problems }
+
+func check(h History) *checker {
 	c := &checker{rooms: map[string]*room{}}
 	for i := range h.Rooms {
 		c.addRoom(&h.Rooms[i])
@@ -103,18 +126,26 @@ func Check(h History) []Problem {
 		c.addRecord(&h.Records[i])
 	}
 	for _, r := range c.order {
-		c.inputs(r)
+		if !r.Lost {
+			c.inputs(r)
+		}
 		for _, rec := range r.records {
 			c.acks(rec)
 			c.outputs(rec)
+			c.membership(r, rec)
+			c.gaps(r, rec)
 		}
 		c.agreement(r)
+		c.oneWriter(r, h.Wakes)
+		if r.Journaled {
+			c.noRollback(r)
+		}
 		for _, rec := range r.records {
 			c.session(r, rec)
 		}
 		c.writesFollowReads(r)
 	}
-	return c.problems
+	return c
 }
 
 // checker gathers what several rules need.
@@ -128,6 +159,7 @@ type room struct {
 	*Room
 	records  []*record
 	byClient map[string]*record
+	owners   map[uint64]owner // by epoch
 }
 
 // record is a Record with what is known of its inputs.
@@ -138,6 +170,8 @@ type record struct {
 	excused map[uint64]bool // announced as skipped or failed
 	spans   []span
 	writes  []write
+
+	applied, twice, missing, undone uint64 // inputs
 }
 
 func (c *checker) report(rule, room, client, format string, args ...any) {
@@ -149,7 +183,7 @@ func (c *checker) addRoom(r *Room) {
 		c.report("history", r.Name, "", "the room stands twice in the history")
 		return
 	}
-	in := &room{Room: r, byClient: map[string]*record{}}
+	in := &room{Room: r, byClient: map[string]*record{}, owners: map[uint64]owner{}}
 	c.rooms[r.Name] = in
 	c.order = append(c.order, in)
 }
@@ -176,6 +210,9 @@ func (c *checker) addRecord(rec *Record) {
 			r.sent = e.N
 		case Acked, Joined, Resumed, Attached:
 			r.durable = max(r.durable, e.Durable)
+			if in.Lost {
+				r.applied = max(r.applied, e.Applied)
+			}
 		case Skipped:
 			for n := e.From; n <= e.To && n-e.From < 1<<20; n++ {
 				r.excused[n] = true

@@ -25,6 +25,7 @@ func (c *checker) exactlyOnce(r *room, rec *record) {
 	for _, n := range r.Applied[rec.Client] {
 		switch {
 		case have[n]:
+			rec.twice++
 			c.report("inputs", r.Name, rec.Client, "input %d was applied twice", n)
 		case n == 0 || n > rec.sent:
 			c.report("inputs", r.Name, rec.Client, "input %d was applied, but 1 to %d were sent", n, rec.sent)
@@ -34,16 +35,22 @@ func (c *checker) exactlyOnce(r *room, rec *record) {
 		have[n] = true
 		last = max(last, n)
 	}
+	rec.applied = uint64(len(have))
 	for n := uint64(1); n <= rec.sent; n++ {
 		if have[n] || rec.excused[n] {
 			continue
 		}
+		if rec.Closed && n > rec.durable && n > last {
+			rec.undone++
+			continue
+		}
+		rec.missing++
 		switch {
 		case n <= rec.durable:
 			c.report("durable", r.Name, rec.Client, "input %d is missing although it was confirmed as durable", n)
 		case !rec.Closed:
 			c.report("inputs", r.Name, rec.Client, "input %d is missing and was not announced as skipped", n)
-		case n < last:
+		default:
 			c.report("inputs", r.Name, rec.Client, "input %d is missing although input %d, sent after it, is there", n, last)
 		}
 	}

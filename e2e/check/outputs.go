@@ -36,6 +36,7 @@ type output struct {
 	rec               *record
 	joined            bool
 	epoch, seq, count uint64
+	incarnation       uint64
 }
 
 func (o *output) report(format string, args ...any) {
@@ -50,13 +51,15 @@ func (o *output) place(e Event, announced bool) {
 	case e.Kind != Joined && !o.joined:
 		o.report("taken up again before it joined")
 	case e.Epoch < o.epoch:
-		o.report("the epoch went from %d to %d", o.epoch, e.Epoch)
+		o.c.report("epochs", o.rec.Room, o.rec.Client, "the epoch went from %d to %d", o.epoch, e.Epoch)
+	case o.joined && e.Incarnation != o.incarnation:
+		o.c.report("epochs", o.rec.Room, o.rec.Client, "the incarnation went from %d to %d", o.incarnation, e.Incarnation)
 	case o.joined && !announced && e.Seq != o.seq:
 		o.report("goes on behind message %d, but %d was the last: an unannounced gap", e.Seq, o.seq)
 	case o.joined && !announced && e.Count != o.count:
 		o.report("goes on with a count of %d, but %d came: an unannounced gap", e.Count, o.count)
 	}
-	o.joined = true
+	o.joined, o.incarnation = true, e.Incarnation
 	o.epoch, o.seq, o.count = e.Epoch, e.Seq, e.Count
 	o.rec.spans = append(o.rec.spans, span{epoch: e.Epoch, from: e.Seq, to: e.Seq})
 }

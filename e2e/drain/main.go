@@ -213,7 +213,7 @@ func (m *measurement) check(ctx context.Context, fleet *load.Fleet) error {
 	var sent uint64
 	for _, p := range fleet.Players {
 		sent += p.Sent()
-		applied := books[p.RoomName].Applied[p.Name]
+		applied := books[p.RoomName].Applied[p.Name].Numbers()
 		if uint64(len(applied)) != p.Sent() {
 			return fmt.Errorf("%s in %s: %d of %d inputs were applied", p.Name, p.RoomName, len(applied), p.Sent())
 		}

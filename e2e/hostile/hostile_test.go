@@ -285,7 +285,7 @@ func (x *target) aftermath(heap, goroutines float64) {
 		t.Fatal(err)
 	}
 	for _, p := range x.fleet.Players {
-		applied := books[p.RoomName].Applied[p.Name]
+		applied := books[p.RoomName].Applied[p.Name].Numbers()
 		if uint64(len(applied)) != p.Sent() || !slices.IsSorted(applied) {
 			t.Errorf("%s sent %d inputs, its room has %d", p.Name, p.Sent(), len(applied))
 		}

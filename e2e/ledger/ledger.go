@@ -1,6 +1,7 @@
 // Package ledger is a room kind for end-to-end tests: it writes down every
 // input of every client in the order in which it was applied, and tells all
-// members of each.
+// members of each. Once a second it tells them of a pulse, which follows from its
+// ticks and its random source alone.
 package ledger
 
 import (
@@ -17,24 +18,27 @@ type Input struct {
 	N      uint64 `json:"n"`
 }
 
-// Book is a room's state, and what a member gets as its full state.
-type Book struct {
-	Applied map[string][]uint64 `json:"applied"` // by client, in order
-	Total   uint64              `json:"total"`
-}
-
 // Note is what members are told of each applied input, reliably.
 type Note struct {
 	Input
 	Total uint64 `json:"total"` // applied in the room so far
 }
 
+// Pulse is what members are told every second, reliably.
+type Pulse struct {
+	Pulse uint64 `json:"pulse"` // ticks so far
+	Draw  uint64 `json:"draw"`  // of the room's random source
+}
+
+// TickRate is how often a ledger ticks, a second.
+const TickRate = 10
+
 // Kind makes ledger rooms with a checkpoint every interval.
 func Kind(name string, interval time.Duration) rooms.Kind {
 	return rooms.Kind{
 		Name:       name,
-		New:        func() rooms.Handler { return &ledger{book: Book{Applied: map[string][]uint64{}}} },
-		TickRate:   10,
+		New:        func() rooms.Handler { return &ledger{book: Book{Applied: map[string]Spans{}}} },
+		TickRate:   TickRate,
 		MaxMembers: 2000,
 		Durability: rooms.Checkpoint(interval),
 	}
@@ -44,6 +48,13 @@ func Kind(name string, interval time.Duration) rooms.Kind {
 func JournalKind(name string) rooms.Kind {
 	k := Kind(name, time.Second)
 	k.Durability = rooms.Journal()
+	return k
+}
+
+// FleetingKind makes ledger rooms that end with their host.
+func FleetingKind(name string) rooms.Kind {
+	k := Kind(name, time.Second)
+	k.Durability = rooms.None()
 	return k
 }
 
@@ -68,13 +79,21 @@ func (l *ledger) Input(r rooms.Room, m rooms.Member, data []byte) {
 	if json.Unmarshal(data, &in) != nil || in.N == 0 {
 		return // a question: the asker wants the book
 	}
-	l.book.Applied[in.Client] = append(l.book.Applied[in.Client], in.N)
+	l.book.Applied[in.Client] = l.book.Applied[in.Client].Add(in.N)
 	l.book.Total++
 	if b, err := json.Marshal(Note{in, l.book.Total}); err == nil {
 		r.All().Send(b)
 	}
 }
 
-func (l *ledger) Tick(r rooms.Room, _ time.Duration) {}
+func (l *ledger) Tick(r rooms.Room, _ time.Duration) {
+	l.book.Ticks++
+	if l.book.Ticks%TickRate != 0 {
+		return
+	}
+	if b, err := json.Marshal(Pulse{l.book.Ticks, r.Rand().Uint64()}); err == nil {
+		r.All().Send(b)
+	}
+}
 
 func (l *ledger) Leave(rooms.Room, rooms.Member, rooms.Reason) {}

@@ -40,12 +40,16 @@ func read(payload []byte, ev *check.Event) {
 		return
 	}
 	if m.Book == nil {
-		ev.About, ev.Place, ev.ToAll = check.Input{Client: m.Client, N: m.N}, m.Total, true
+		ev.ToAll = true
+		if m.N == 0 {
+			return // a pulse
+		}
+		ev.About, ev.Place = check.Input{Client: m.Client, N: m.N}, m.Total
 		return
 	}
 	ev.State = map[string]uint64{}
 	for name, applied := range m.Book.Applied {
-		ev.State[name] = applied[len(applied)-1]
+		ev.State[name] = applied.Last()
 	}
 }
 
@@ -58,7 +62,11 @@ func (f *Fleet) History(books map[string]ledger.Book) check.History {
 		p.record.mu.Unlock()
 	}
 	for name, b := range books {
-		h.Rooms = append(h.Rooms, check.Room{Name: name, Applied: b.Applied})
+		room := check.Room{Name: name, Applied: map[string][]uint64{}}
+		for client, spans := range b.Applied {
+			room.Applied[client] = spans.Numbers()
+		}
+		h.Rooms = append(h.Rooms, room)
 	}
 	return h
 }

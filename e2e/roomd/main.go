@@ -16,5 +16,6 @@ func main() {
 		ledger.Kind("ledger", time.Second),
 		brief,
 		ledger.JournalKind("ledger-journal"),
+		ledger.FleetingKind("ledger-none"),
 	)
 }
