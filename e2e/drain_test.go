@@ -22,9 +22,14 @@ type crowd struct {
 
 func startCrowd(ctx context.Context, t *testing.T, hosts, gateways, rooms, members int, rate float64) *crowd {
 	t.Helper()
+	return startCrowdOf(ctx, t, "ledger", hosts, gateways, rooms, members, rate)
+}
+
+func startCrowdOf(ctx context.Context, t *testing.T, kind string, hosts, gateways, rooms, members int, rate float64) *crowd {
+	t.Helper()
 	c := &crowd{Cluster: startCluster(t, hosts, gateways), rec: newRecorder()}
 	var err error
-	c.fleet, err = load.Join(ctx, load.Config{URLs: c.URLs(), Kind: "ledger", Rooms: rooms, PerRoom: members, OnEvent: c.rec.event, Record: true})
+	c.fleet, err = load.Join(ctx, load.Config{URLs: c.URLs(), Kind: kind, Rooms: rooms, PerRoom: members, OnEvent: c.rec.event, Record: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +152,38 @@ func TestDrainAndRoll(t *testing.T) {
 			t.Fatal(err)
 		}
 		pause(ctx, time.Second) // gossip tells the others that it is back
+	}
+	c.finish(ctx, t)
+	if c.rec.drops != 0 || c.rec.rewinds != 0 || c.rec.gaps != 0 {
+		t.Errorf("members noticed: %s", c.rec.summary())
+	}
+}
+
+// TestJournaledRoomsMove empties a host of journaled rooms and rolls it, under
+// load: no member sees a rewind or a gap, and no room waits for the end of its
+// host.
+func TestJournaledRoomsMove(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	c := startCrowdOf(ctx, t, "ledger-journal", 3, 2, 60, 4, 3)
+	by := c.Gateways[1]
+	before := c.roomsOf(ctx, t)
+	s, err := cluster.Drain(ctx, by, "host-1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("host-1: %+v", s)
+	if s.State != "drained" || s.Left != 0 || s.Moved < before["host-1"] || before["host-1"] == 0 {
+		t.Errorf("drain of %d rooms: %+v", before["host-1"], s)
+	}
+	if s.Pause.Max > 1000 {
+		t.Errorf("a room stood still for %.0f ms", s.Pause.Max)
+	}
+	began := time.Now()
+	c.Hosts[1].Signal(syscall.SIGTERM)
+	t.Logf("host-2 has ended after %s", time.Since(began).Round(time.Millisecond))
+	if n := c.roomsOf(ctx, t); n["host-3"] != 60 {
+		t.Errorf("rooms when only host-3 takes them: %v", n)
 	}
 	c.finish(ctx, t)
 	if c.rec.drops != 0 || c.rec.rewinds != 0 || c.rec.gaps != 0 {

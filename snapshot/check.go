@@ -97,7 +97,21 @@ func (r HandOffRequest) Check(maxBytes int) error {
 	if r.Seq == 0 {
 		return r.Claim.Check()
 	}
-	return SaveRequest{Claim: r.Claim, Seq: r.Seq, Data: r.Data}.Check(maxBytes)
+	return SaveRequest{Claim: r.Claim, Seq: r.Seq, Data: r.Data, Journal: r.Journal}.Check(maxBytes)
+}
+
+// Check says what no store takes as a claim to hold.
+func (r HoldRequest) Check() error {
+	if err := r.Claim.Check(); err != nil {
+		return err
+	}
+	if err := r.Holder.Check(); err != nil {
+		return err
+	}
+	if _, _, ok := r.Holder.Split(); !ok {
+		return fmt.Errorf("%w: holder %s: want NAME/COUNT", ErrBadRequest, r.Holder)
+	}
+	return nil
 }
 
 func checkRoom(r wire.RoomID) error {

@@ -8,6 +8,8 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/limpet-games/limpet/wire"
@@ -17,6 +19,17 @@ import (
 // count of the leases it took since. A lease that ended is never renewed; its
 // process takes a new one, under a higher count. Holders are compared as text.
 type Holder string
+
+// Split is the process, NAME, and which of its leases this is, from 1, of a
+// holder NAME/COUNT; false for one of another form.
+func (h Holder) Split() (process string, count uint64, ok bool) {
+	at := strings.LastIndexByte(string(h), '/')
+	if at <= 0 || h[at+1:] == "" || h[at+1] == '+' {
+		return "", 0, false
+	}
+	count, err := strconv.ParseUint(string(h[at+1:]), 10, 53)
+	return string(h[:at]), count, err == nil && count > 0
+}
 
 // Nonce is drawn anew for every claim, so that an epoch that the store lost
 // and issued again can't be mistaken for the first.
@@ -115,6 +128,17 @@ type HandOffRequest struct {
 	// next claim, as by Save. Seq 0: none is, and what is stored stays.
 	Seq  uint64
 	Data []byte
+	// Journal is as in a SaveRequest: the entries up to it leave the journal. The
+	// rest goes with the room.
+	Journal uint64
+}
+
+// HoldRequest puts a claim that stands under a later lease of the process that
+// holds it: epoch and nonce stay. A claim under a lease that ended can be taken
+// by anybody at once; one that is held again can't.
+type HoldRequest struct {
+	Claim  Claim
+	Holder Holder // NAME/COUNT, as Holder.Split takes it
 }
 
 // HandOffResult is one room's answer: the next claim, or why the old one
@@ -217,6 +241,9 @@ type Store interface {
 	Append(ctx context.Context, reqs []AppendRequest) ([]error, error)
 	// Close writes tombstones: nil, ErrFenced or ErrMissing each.
 	Close(ctx context.Context, reqs []CloseRequest) ([]error, error)
+	// Hold puts claims under a later lease of their process: nil, ErrFenced or
+	// ErrMissing each. A claim that is under a later one already stays there.
+	Hold(ctx context.Context, reqs []HoldRequest) ([]error, error)
 	// HandOff passes claims on, each with a higher epoch.
 	HandOff(ctx context.Context, reqs []HandOffRequest) ([]HandOffResult, error)
 	// Load reads checkpoints without claiming: Data is nil where there is none.

@@ -108,6 +108,15 @@ func (a *appender) halt(t *tail, forget bool) {
 	}
 }
 
+// resume ends a halt.
+func (a *appender) resume(t *tail) {
+	a.mu.Lock()
+	t.halted = false
+	a.enqueue(t)
+	a.mu.Unlock()
+	a.nudge()
+}
+
 // covered tells that a checkpoint holds the entries up to number n.
 func (a *appender) covered(t *tail, n uint64) {
 	a.mu.Lock()

@@ -151,7 +151,10 @@ func (a *arrival) take(h *Host, c arriveCall) ([]byte, error) {
 	if a.data = append(a.data, c.Data...); len(a.data) < a.Size {
 		return nil, nil
 	}
-	from := copyOf{body: a.data[:a.Body], baggage: a.data[a.Body:], seq: a.Saves, version: a.kind.StateVersion}
+	from := copyOf{
+		body: a.data[:a.Body], baggage: a.data[a.Body:], seq: a.Saves, version: a.kind.StateVersion,
+		journal: snapshot.Journal{Base: a.Journal},
+	}
 	ready, err := h.prepare(a.kind, a.claim(), from, time.Now())
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(a.Room)).Msg("room that moves here does not load")
@@ -280,7 +283,8 @@ func (h *Host) whose(ctx context.Context, a *arrival) (epoch wire.Epoch, mine bo
 func (h *Host) begins(a *arrival, epoch wire.Epoch, how string) string {
 	c := a.claim()
 	c.Epoch, c.Nonce = epoch, snapshot.Nonce(a.Nonce)
-	r, err := h.start(a.kind, grant{snapshot.ClaimResult{Claim: c}, a.holder}, a.ready, copyOf{seq: a.Saves}, time.Now())
+	r, err := h.start(a.kind, grant{snapshot.ClaimResult{Claim: c}, a.holder}, a.ready,
+		copyOf{seq: a.Saves, journal: snapshot.Journal{Base: a.Journal}}, time.Now())
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(a.Room)).Msg("room that moved here does not start")
 		h.faults.note(a.Room, time.Now())

@@ -171,5 +171,8 @@ func (r *room) reclaimed(g *grant, err error) error {
 		return &over{code: wire.CodeEnded, text: "the room has ended"}
 	}
 	r.save.reclaiming = false
+	if r.journaled() {
+		r.host.appender.resume(r.journal.tail)
+	}
 	return nil
 }

@@ -22,9 +22,6 @@ const (
 // errNotReady: the room's code asks to wait, "after this round".
 var errNotReady = errors.New("the room's code asks to wait")
 
-// errJournaled: what a journal holds of a room does not go with a live move.
-var errJournaled = errors.New("a room with a journal does not move live; it goes on elsewhere, without a rollback, when this host ends")
-
 // departure is one attempt to move a room, carried out by its loop.
 type departure struct {
 	to   target
@@ -94,12 +91,16 @@ func (r *room) depart(now time.Time, d *departure) error {
 		d.done <- err
 		return r.failed()
 	}
+	d.began = now
+	if stays, over := r.settleJournal(); stays != nil || over != nil {
+		d.done <- errors.Join(stays, over)
+		return over
+	}
 	r.actor.Flush(now)
 	if err := r.emit(r.ctx); err != nil {
 		d.done <- err
 		return err
 	}
-	d.began = now
 	defer func() { r.metrics.movePause.Observe(time.Since(now).Seconds()) }()
 	before := r.save
 	out, err := r.pack(now)
@@ -125,8 +126,8 @@ func (r *room) stays(now time.Time, left time.Duration) error {
 		return errors.New("the room is closing")
 	case !r.host.lease.granted() || r.host.storeUp.down.Load():
 		return errors.New("the store does not answer")
-	case r.journaled():
-		return errJournaled
+	case r.journaled() && (!r.actor.Journaled() || r.journal.waits || r.journal.frozen):
+		return errors.New("the store does not have the room's journal")
 	case r.save.reclaiming:
 		return errors.New("the store has lost the room and is asked for it again")
 	case r.save.refused:
@@ -174,7 +175,7 @@ func (r *room) pass(d *departure, out *parcel) (snapshot.Claim, error) {
 		r.forget(d, out)
 		return snapshot.Claim{}, fmt.Errorf("send room: %w", err)
 	}
-	req := snapshot.HandOffRequest{Claim: r.claim, Holder: holder, Nonce: out.nonce, Seq: out.save.Seq, Data: out.save.Data}
+	req := snapshot.HandOffRequest{Claim: r.claim, Holder: holder, Nonce: out.nonce, Seq: out.save.Seq, Data: out.save.Data, Journal: out.save.Journal}
 	next, err := r.handOff(d, out, req)
 	if err != nil {
 		r.forget(d, out)
@@ -189,7 +190,7 @@ func (r *room) sendTo(d *departure, out *parcel) (snapshot.Holder, error) {
 	defer cancel()
 	c := arriveCall{
 		Nonce: uint64(out.nonce), Room: r.id, Claim: [2]uint64{uint64(r.claim.Incarnation), uint64(r.claim.Epoch)},
-		Saves: r.save.seq, Size: len(out.data), Body: out.body,
+		Saves: r.save.seq, Size: len(out.data), Body: out.body, Journal: out.save.Journal,
 	}
 	for {
 		c.Data = out.data[c.Off:min(c.Off+arrivePart, len(out.data))]
@@ -273,6 +274,9 @@ func (r *room) resume(now time.Time, before saving, cause error) error {
 // answered nothing is saved.
 func (r *room) undo(req snapshot.HandOffRequest) {
 	r.save.reclaiming = true
+	if r.journaled() {
+		r.host.appender.halt(r.journal.tail, false)
+	}
 	r.host.running.Go(func() {
 		g, err := r.host.takeBack(r.ctx, req)
 		r.post(event{kind: evReclaimed, grant: &g, err: err})

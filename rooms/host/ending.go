@@ -219,14 +219,19 @@ func (r *room) lastSave(c snapshot.Claim) error {
 
 // succeed hands the room over, in memory, to a copy under another claim.
 func (r *room) succeed(g grant) {
-	r.stop()
+	if !r.journaled() { // whose life goes on in the middle
+		r.stop()
+	}
 	r.out.reset()
 	now := time.Now()
 	r.sayGone(wire.CodeNone, "the room goes on at a new epoch")
 	body, _, err := r.actor.Encode()
 	var baggage []byte
-	if err == nil && !r.journaled() { // a journal's checkpoint has it all
+	if err == nil {
 		baggage, err = r.actor.Pack(now)
+	}
+	if r.journaled() {
+		r.stop()
 	}
 	var n *room
 	if err == nil {

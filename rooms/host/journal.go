@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -142,6 +143,43 @@ func (r *room) rejournal() {
 	}
 	if r.actor.Rejournal() {
 		r.log.Info().Msg("journal goes on from the next checkpoint")
+	}
+}
+
+// settleWithin is how long a room that is about to move waits for its journal.
+const settleWithin = time.Second
+
+// settleJournal waits until the store has all that the room recorded, so that
+// nothing is under way when its claim is handed on, and until the functions that
+// wait for it have run, because a checkpoint does not hold them. The room stands
+// still meanwhile. It says why the room can't move now, or why it is over.
+func (r *room) settleJournal() (stays, over error) {
+	if !r.journaled() {
+		return nil, nil
+	}
+	defer r.box.wake() // what else woke it is looked at later
+	late := time.NewTimer(settleWithin)
+	defer late.Stop()
+	for {
+		if err := r.heedJournal(time.Now()); err != nil {
+			return nil, err
+		}
+		r.submit()
+		switch {
+		case r.failed() != nil:
+			return nil, r.failed()
+		case r.journal.waits || r.save.reclaiming || !r.actor.Journaled():
+			return errors.New("the store does not have the room's journal"), nil
+		case r.journal.seen == r.actor.Recorded() && r.actor.Waiting() == 0:
+			return nil, nil
+		}
+		select {
+		case <-r.box.ready:
+		case <-late.C:
+			return errors.New("the store does not take the room's journal"), nil
+		case <-r.ctx.Done():
+			return nil, context.Cause(r.ctx)
+		}
 	}
 }
 

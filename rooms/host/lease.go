@@ -141,7 +141,7 @@ func (l *lease) attempt(ctx context.Context) error {
 	if l.settled {
 		return nil
 	}
-	if err := l.host.settleClaims(ctx); err != nil {
+	if err := l.host.settleClaims(ctx, l.holder); err != nil {
 		return fmt.Errorf("check claims: %w", err)
 	}
 	l.settled = true

@@ -1,11 +1,13 @@
 package host
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
 	"github.com/limpet-games/limpet/wire/peer"
@@ -51,7 +53,8 @@ func TestLeaseIsKept(t *testing.T) {
 // and goes on when nobody took its room.
 func TestWokenHostIsMuteUntilTheStoreAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := start(t, newMemStore(), "a#1", tickingKind())
+		mem := newMemStore()
+		h := start(t, mem, "a#1", tickingKind())
 		l, p, first := joined(t, h, "ticking/one")
 		synctest.Wait()
 		resume := h.store.hang()
@@ -71,6 +74,13 @@ func TestWokenHostIsMuteUntilTheStoreAnswers(t *testing.T) {
 		}
 		if h.lease.current() == "a#1/1" {
 			t.Error("an ended lease was renewed")
+		}
+		// The claim is under the new lease: nobody takes the room over at once.
+		var held *directory.HeldElsewhere
+		other := start(t, mem, "b#1", tickingKind())
+		synctest.Wait()
+		if loc, err := other.Activate(t.Context(), "ticking/one", wire.ModeJoin, first.at.Epoch); !errors.As(err, &held) {
+			t.Errorf("another host got the room: %+v, %v", loc, err)
 		}
 		for _, m := range l.list() {
 			if m.epoch != 0 && m.epoch != first.at.Epoch {

@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -86,8 +88,8 @@ func (w *moving) oneCopy(t *testing.T, hosts ...*linked) *room {
 }
 
 func TestMoveKeepsMembersInputsAndOutputs(t *testing.T) {
-	for _, k := range []rooms.Kind{tallyKind(), tickingKind(), fleetingKind()} {
-		t.Run(k.Name, func(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), tickingKind(), fleetingKind(), journaled(tallyKind()), journaled(tickingKind())} {
+		t.Run(fmt.Sprint(k.Name, k.Durability.Journaled()), func(t *testing.T) {
 			w := newMoving(t, k)
 			if err := w.move(t); err != nil {
 				t.Fatal(err)
@@ -131,6 +133,11 @@ func TestMoveSettlesWhatIsNotDurable(t *testing.T) {
 	if len(w.mem.rooms[w.p.room].data) == 0 {
 		t.Error("nothing was stored")
 	}
+}
+
+func journaled(k rooms.Kind) rooms.Kind {
+	k.Durability = rooms.Journal()
+	return k
 }
 
 // Refusals leave the room where it was, as it was.
@@ -181,9 +188,9 @@ func (w *moving) breakAt(at moveStep, f func()) {
 }
 
 func TestSourceDiesInAMove(t *testing.T) {
-	for _, k := range []rooms.Kind{tallyKind(), fleetingKind()} {
+	for _, k := range []rooms.Kind{tallyKind(), fleetingKind(), journaled(tallyKind())} {
 		for _, at := range []moveStep{afterArrive, afterHand} {
-			t.Run(k.Name+" "+string(at), func(t *testing.T) {
+			t.Run(fmt.Sprint(k.Name, k.Durability.Journaled(), " ", at), func(t *testing.T) {
 				w := newMoving(t, k)
 				w.p.waitAck(t, 3, 3)
 				// From this step on the source's calls reach nobody.
@@ -218,9 +225,13 @@ func TestSourceDiesInAMove(t *testing.T) {
 }
 
 func TestTargetDiesInAMove(t *testing.T) {
-	for _, at := range []moveStep{afterArrive, afterHand} {
-		t.Run(string(at), func(t *testing.T) {
-			w := newMoving(t, tallyKind())
+	for name, at := range map[string]moveStep{"tally": afterArrive, "tally too": afterHand, "journal": afterArrive, "journal too": afterHand} {
+		k := tallyKind()
+		if strings.HasPrefix(name, "journal") {
+			k = journaled(k)
+		}
+		t.Run(fmt.Sprint(name, " ", at), func(t *testing.T) {
+			w := newMoving(t, k)
 			died := make(chan struct{})
 			w.breakAt(at, func() { go func() { w.b.crash(); close(died) }(); <-w.b.dead })
 			err := w.move(t)
@@ -248,9 +259,13 @@ func TestTargetDiesInAMove(t *testing.T) {
 // The store falls silent at the hand-off: the room goes on at the source, and
 // what the store did is undone when it answers.
 func TestStoreSilentAtTheHandOff(t *testing.T) {
-	for _, done := range []bool{false, true} {
-		t.Run(map[bool]string{true: "done", false: "not done"}[done], func(t *testing.T) {
-			w := newMoving(t, tallyKind())
+	for i := range 4 {
+		done, k := i%2 == 0, tallyKind()
+		if i >= 2 {
+			k = journaled(k)
+		}
+		t.Run(fmt.Sprintf("done %t, journal %t", done, i >= 2), func(t *testing.T) {
+			w := newMoving(t, k)
 			silence := sync.OnceFunc(func() { w.a.store.fail(errDown) })
 			w.a.store.onHandOff(func(before bool) {
 				if before == !done {
@@ -264,7 +279,9 @@ func TestStoreSilentAtTheHandOff(t *testing.T) {
 				t.Fatal("the room stopped")
 			}
 			w.p.input(4, "four")
-			w.gw.wait(t, "play going on", func(heard) bool { return len(w.gw.messages(1)) == 4 })
+			if !k.Durability.Journaled() { // which waits for the store
+				w.gw.wait(t, "play going on", func(heard) bool { return len(w.gw.messages(1)) == 4 })
+			}
 			w.a.store.fail(nil)
 			until(t, "the claim is back", func() bool {
 				r := w.a.find(w.p.room)
@@ -277,17 +294,20 @@ func TestStoreSilentAtTheHandOff(t *testing.T) {
 			})
 			w.oneCopy(t, w.a, w.b)
 			w.gw.forget()
-			if h := w.p.attach(t, peer.WhyReattach, w.at); h.at.Applied != 4 || h.at.How != wire.HowResumed {
+			h := w.p.attach(t, peer.WhyReattach, w.at)
+			if h.at.Applied < 3 || h.at.How != wire.HowResumed {
 				t.Errorf("%v: %v applied %d", h, h.at.How, h.at.Applied)
 			}
+			w.p.input(4, "four") // again, as a client does with what is not durable
+			w.p.waitAck(t, 4, 4)
 		})
 	}
 }
 
 // A target whose lease ends at the wrong moment gives the room back.
 func TestTargetCannotBegin(t *testing.T) {
-	for _, k := range []rooms.Kind{tallyKind(), fleetingKind()} {
-		t.Run(k.Name, func(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), fleetingKind(), journaled(tallyKind())} {
+		t.Run(fmt.Sprint(k.Name, k.Durability.Journaled()), func(t *testing.T) {
 			w := newMoving(t, k)
 			w.breakAt(afterHand, func() { w.b.mu.Lock(); w.b.closing = true; w.b.mu.Unlock() })
 			if err := w.move(t); err == nil {

@@ -51,6 +51,8 @@ type arriveCall struct {
 	Body  int         `cbor:"6,keyasint"` // so much of it is the checkpoint's body; the rest is baggage
 	Off   int         `cbor:"7,keyasint"`
 	Data  []byte      `cbor:"8,keyasint"`
+	// Journal is the number of the last entry that the room has recorded.
+	Journal uint64 `cbor:"9,keyasint,omitempty"`
 }
 
 func (c *arriveCall) check() error {
@@ -62,6 +64,8 @@ func (c *arriveCall) check() error {
 		return errors.New("numbers must not be 0")
 	case c.Size <= 0 || c.Size > maxRoomBytes || c.Body < 0 || c.Body > c.Size:
 		return fmt.Errorf("room of %d bytes with a body of %d: want at most %d", c.Size, c.Body, maxRoomBytes)
+	case c.Journal > snapshot.MaxFloor:
+		return fmt.Errorf("journal entry %d is out of range", c.Journal)
 	case c.Off < 0 || len(c.Data) == 0 || c.Off > c.Size-len(c.Data):
 		return fmt.Errorf("%d bytes at %d of %d", len(c.Data), c.Off, c.Size)
 	}

@@ -10,31 +10,28 @@ import (
 	"github.com/limpet-games/limpet/snapshot"
 )
 
-// settleClaims asks the store for each live copy whether its claim still
-// stands, under a lease that was just taken: copies that lost theirs stop. Any
-// error means that not all is known; asking again is harmless.
-//
-// Claims that stand go on naming the lease they were made under. They are as
-// good as any for saving; but others may take the room over without waiting.
-func (h *Host) settleClaims(ctx context.Context) error {
+// settleClaims puts the claim of each live copy under a lease that was just
+// taken, where it still stands: copies that lost theirs stop. Any error means
+// that not all is known; asking again is harmless.
+func (h *Host) settleClaims(ctx context.Context, under snapshot.Holder) error {
 	for part := range slices.Chunk(h.all(), batchMost) {
-		if err := h.settlePart(ctx, part); err != nil {
+		if err := h.settlePart(ctx, part, under); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *Host) settlePart(ctx context.Context, part []*room) error {
+func (h *Host) settlePart(ctx context.Context, part []*room, under snapshot.Holder) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	claims := make([]snapshot.Claim, len(part))
+	reqs := make([]snapshot.HoldRequest, len(part))
 	for i, r := range part {
-		claims[i] = r.claim
+		reqs[i] = snapshot.HoldRequest{Claim: r.claim, Holder: under}
 	}
-	errs, err := h.cfg.Store.Check(ctx, claims)
-	if err == nil && len(errs) != len(claims) {
-		err = fmt.Errorf("%d answers to %d claims", len(errs), len(claims))
+	errs, err := h.cfg.Store.Hold(ctx, reqs)
+	if err == nil && len(errs) != len(reqs) {
+		err = fmt.Errorf("%d answers to %d claims", len(errs), len(reqs))
 	}
 	if err != nil {
 		return err

@@ -185,10 +185,26 @@ func (s *memStore) handOff(q snapshot.HandOffRequest) snapshot.HandOffResult {
 	n.claim.Epoch = max(r.claim.Epoch, wire.Epoch(time.Now().UnixMilli())) + 1
 	n.claim.Nonce, n.holder, n.created, n.seq = q.Nonce, q.Holder, false, q.Seq
 	if q.Seq > 0 {
-		n.data = q.Data
+		n.data, n.journal = q.Data, r.journal.After(q.Journal)
 	}
 	s.rooms[q.Claim.Room] = &n
 	return snapshot.HandOffResult{Claim: n.claim}
+}
+
+func (s *memStore) hold(q snapshot.HoldRequest) error {
+	if err := s.check(q.Claim, false); err != nil {
+		return err
+	}
+	r := s.rooms[q.Claim.Room]
+	old, had, _ := r.holder.Split()
+	process, count, _ := q.Holder.Split()
+	if old != process {
+		return snapshot.ErrFenced
+	}
+	if count > had {
+		r.holder = q.Holder
+	}
+	return nil
 }
 
 // wipe is a store that lost its data.
@@ -373,6 +389,14 @@ func (v *view) HandOff(ctx context.Context, qs []snapshot.HandOffRequest) ([]sna
 		return nil, errDown
 	}
 	return out, nil
+}
+
+func (v *view) Hold(ctx context.Context, qs []snapshot.HoldRequest) ([]error, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer v.memStore.mu.Unlock()
+	return each(qs, v.hold), nil
 }
 
 func (v *view) Load(ctx context.Context, ids []wire.RoomID) ([]snapshot.LoadResult, error) {

@@ -65,9 +65,9 @@ func (s *Store) handOffBatch(ctx context.Context, reqs []snapshot.HandOffRequest
 func (s *Store) handOffCall(r snapshot.HandOffRequest) *call {
 	c := &call{
 		script: handOffScript,
-		keys:   []string{s.roomKey(r.Claim.Room)},
+		keys:   []string{s.roomKey(r.Claim.Room), s.journalKey(r.Claim.Room)},
 		args: []any{formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), string(r.Holder), formatNonce(r.Nonce),
-			format(r.Seq), len(r.Data)},
+			format(r.Seq), len(r.Data), format(r.Journal)},
 	}
 	switch {
 	case r.Seq > 0 && len(r.Data) > inlineLimit:

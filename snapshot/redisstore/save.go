@@ -79,6 +79,22 @@ func (s *Store) Check(ctx context.Context, claims []snapshot.Claim) ([]error, er
 	})
 }
 
+// Hold moves claims to a later lease in one round trip.
+func (s *Store) Hold(ctx context.Context, reqs []snapshot.HoldRequest) ([]error, error) {
+	return s.each(ctx, "hold claims", len(reqs), func(i int) (*call, error) {
+		r := reqs[i]
+		if err := r.Check(); err != nil {
+			return nil, err
+		}
+		process, count, _ := r.Holder.Split()
+		return &call{
+			script: holdScript,
+			keys:   []string{s.roomKey(r.Claim.Room)},
+			args:   []any{formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), process, format(count)},
+		}, nil
+	})
+}
+
 // each runs one call a room, whose answer is a word, in pipelines.
 func (s *Store) each(ctx context.Context, what string, n int, build func(i int) (*call, error)) ([]error, error) {
 	ctx, cancel := snapshot.WithDeadline(ctx)

@@ -19,6 +19,8 @@ var (
 	appendSource string
 	//go:embed scripts/hand_off.lua
 	handOffSource string
+	//go:embed scripts/hold.lua
+	holdSource string
 	//go:embed scripts/close.lua
 	closeSource string
 	//go:embed scripts/check.lua
@@ -34,6 +36,7 @@ var (
 	saveScript      = newScript(saveSource)
 	appendScript    = newScript(appendSource)
 	handOffScript   = newScript(handOffSource)
+	holdScript      = newScript(holdSource)
 	closeScript     = newScript(closeSource)
 	checkScript     = newScript(checkSource)
 	loadScript      = newScript(loadSource)

@@ -47,6 +47,9 @@ func handOff(ctx context.Context, tx *sql.Tx, req snapshot.HandOffRequest) (snap
 		return snapshot.HandOffResult{Err: snapshot.ErrFenced}, nil
 	}
 	if req.Seq > 0 {
+		if err := truncate(ctx, tx, snapshot.SaveRequest{Claim: req.Claim, Journal: req.Journal}); err != nil {
+			return snapshot.HandOffResult{}, err
+		}
 		if r.data = req.Data; r.data == nil {
 			r.data = []byte{} // NULL stands for a room that never saved
 		}
@@ -56,4 +59,32 @@ func handOff(ctx context.Context, tx *sql.Tx, req snapshot.HandOffRequest) (snap
 	_, err = tx.ExecContext(ctx, "UPDATE room SET epoch = ?, nonce = ?, created = 0, holder = ?, seq = ?, data = ? WHERE name = ?",
 		raised, int64(req.Nonce), string(req.Holder), int64(req.Seq), r.data, string(req.Claim.Room))
 	return snapshot.HandOffResult{Claim: next}, err
+}
+
+// Hold moves claims to a later lease, a transaction for up to 128 of them.
+func (s *Store) Hold(ctx context.Context, reqs []snapshot.HoldRequest) ([]error, error) {
+	return s.each(ctx, "hold claims", len(reqs), func(ctx context.Context, tx *sql.Tx, i int) (error, error) {
+		r := reqs[i]
+		if err := r.Check(); err != nil {
+			return err, nil
+		}
+		if verdict, err := standing(ctx, tx, r.Claim, false); verdict != nil || err != nil {
+			return verdict, err
+		}
+		var old string
+		err := tx.QueryRowContext(ctx, "SELECT holder FROM room WHERE name = ?", string(r.Claim.Room)).Scan(&old)
+		if err != nil {
+			return nil, err
+		}
+		before, had, _ := snapshot.Holder(old).Split()
+		process, count, _ := r.Holder.Split()
+		switch {
+		case before != process:
+			return snapshot.ErrFenced, nil
+		case had >= count:
+			return nil, nil
+		}
+		_, err = tx.ExecContext(ctx, "UPDATE room SET holder = ? WHERE name = ?", string(r.Holder), string(r.Claim.Room))
+		return nil, err
+	})
 }

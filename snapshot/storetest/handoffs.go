@@ -3,10 +3,12 @@ package storetest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
 )
 
 func handOff(t testing.TB, s snapshot.Store, r snapshot.HandOffRequest) snapshot.HandOffResult {
@@ -148,5 +150,42 @@ func testDuelHandOff(t *testing.T, f *fixture) {
 	}
 	if err := check(t, f.b, won[0]); err != nil {
 		t.Errorf("the winner: %v", err)
+	}
+}
+
+// A journal goes with its room, less what the checkpoint of the hand-off covers.
+func testHandOffJournal(t *testing.T, f *fixture) {
+	h1, h2 := lease(t, f.a, "n1"), lease(t, f.b, "n2")
+	for _, data := range [][]byte{[]byte("small"), bytes.Repeat([]byte("big"), 5000)} {
+		for covers := range uint64(6) {
+			room := wire.RoomID(fmt.Sprintf("k/%d.%d", len(data), covers))
+			c := take(t, f.a, room, h1).Claim
+			must(t, appendTo(t, f.a, c, 1, "1", "2", "3", "4"))
+			req := snapshot.HandOffRequest{Claim: c, Holder: h2, Nonce: nonce(), Seq: 1, Data: data, Journal: covers}
+			got := handOff(t, f.a, req)
+			if got.Err != nil {
+				t.Fatalf("hand-off that covers %d: %v", covers, got.Err)
+			}
+			if again := handOff(t, f.a, req); again != got {
+				t.Errorf("again: %+v, first %+v", again, got)
+			}
+			want := snapshot.Journal{Entries: [][]byte{[]byte("1"), []byte("2"), []byte("3"), []byte("4")}}.After(covers)
+			if r := load(t, f.b, room); r.Err != nil || !sameJournal(r.Journal, want) || !bytes.Equal(r.Data, data) {
+				t.Errorf("a hand-off that covers %d left %+v, want %+v", covers, r.Journal, want)
+			}
+			wantErr(t, "append under the old claim", appendTo(t, f.a, c, want.Last()+1, "late"), snapshot.ErrFenced)
+			if err := appendTo(t, f.b, got.Claim, want.Last()+1, "next"); err != nil {
+				t.Errorf("append after a hand-off that covers %d: %v", covers, err)
+			}
+		}
+	}
+	// One without a checkpoint covers nothing.
+	c := take(t, f.a, "k/bare", h1).Claim
+	must(t, appendTo(t, f.a, c, 1, "1", "2"))
+	if got := handOff(t, f.a, snapshot.HandOffRequest{Claim: c, Holder: h2, Journal: 2}); got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	if r := load(t, f.b, "k/bare"); len(r.Journal.Entries) != 2 {
+		t.Errorf("left %+v", r.Journal)
 	}
 }

@@ -145,6 +145,41 @@ func (m *model) save(req snapshot.SaveRequest) error {
 	return err
 }
 
+// handOff checks a store's answer and follows it.
+func (m *model) handOff(req snapshot.HandOffRequest, got snapshot.HandOffResult) error {
+	if err := m.standing(req.Claim, false); err != nil {
+		return wantAnswer(got.Err, err)
+	}
+	r := m.rooms[req.Claim.Room]
+	n := *r
+	n.claim.Nonce, n.claim.Epoch = req.Nonce, got.Claim.Epoch
+	n.holder, n.created, n.seq = req.Holder, false, req.Seq
+	if req.Seq > 0 {
+		n.data, n.journal = req.Data, r.journal.After(req.Journal)
+	}
+	if got.Err != nil || got.Claim != n.claim || n.claim.Epoch <= r.claim.Epoch {
+		return fmt.Errorf("hand-off: got %v, want %v above %d", got, n.claim, r.claim.Epoch)
+	}
+	m.rooms[req.Claim.Room] = &n
+	return nil
+}
+
+func (m *model) hold(req snapshot.HoldRequest) error {
+	if err := m.standing(req.Claim, false); err != nil {
+		return err
+	}
+	r := m.rooms[req.Claim.Room]
+	old, had, _ := r.holder.Split()
+	process, count, _ := req.Holder.Split()
+	if old != process {
+		return snapshot.ErrFenced
+	}
+	if count > had {
+		r.holder = req.Holder
+	}
+	return nil
+}
+
 func (m *model) close(c snapshot.Claim) error {
 	err := m.standing(c, true)
 	if err == nil {

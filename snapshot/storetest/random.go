@@ -27,7 +27,7 @@ func testRandom(t *testing.T, f *fixture) {
 			r.rooms = append(r.rooms, wire.RoomID(fmt.Sprintf("k/run%d.%d", n, i)))
 		}
 		for i := range 4 {
-			r.holders = append(r.holders, snapshot.Holder(fmt.Sprintf("run%d.%d#1.1", n, i)))
+			r.holders = append(r.holders, snapshot.Holder(fmt.Sprintf("run%d.%d#1/%d", n, i/2, i%2+1)))
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"take lease":  r.takeLease,
@@ -41,6 +41,8 @@ func testRandom(t *testing.T, f *fixture) {
 			"append":      r.append,
 			"append more": r.append,
 			"close":       r.close,
+			"hand off":    r.handOff,
+			"hold":        r.hold,
 			"check":       r.check,
 			"load":        r.load,
 		})
@@ -205,6 +207,37 @@ func (r *run) close(*rapid.T) {
 		r.t.Fatalf("close: %v", err)
 	}
 	r.want("close", errs[0], r.m.close(c))
+}
+
+func (r *run) handOff(*rapid.T) {
+	c := r.some()
+	req := snapshot.HandOffRequest{Claim: c, Holder: r.holder(), Nonce: nonce()}
+	if rapid.Bool().Draw(r.t, "with a checkpoint") {
+		req.Seq = uint64(rapid.IntRange(1, 12).Draw(r.t, "seq"))
+		req.Data = bytes.Repeat([]byte("h"), rapid.SampledFrom([]int{3, 9002}).Draw(r.t, "size"))
+		req.Journal = uint64(rapid.IntRange(0, 6).Draw(r.t, "covers"))
+	}
+	res, err := r.store().HandOff(r.ctx, []snapshot.HandOffRequest{req})
+	if err != nil {
+		r.t.Fatalf("hand off: %v", err)
+	}
+	if err := r.m.handOff(req, res[0]); err != nil {
+		r.t.Fatal(err)
+	}
+	if res[0].Err == nil {
+		r.claims = append(r.claims, res[0].Claim)
+	}
+	r.read(c.Room)
+}
+
+func (r *run) hold(*rapid.T) {
+	req := snapshot.HoldRequest{Claim: r.some(), Holder: r.holder()}
+	errs, err := r.store().Hold(r.ctx, []snapshot.HoldRequest{req})
+	if err != nil {
+		r.t.Fatalf("hold: %v", err)
+	}
+	r.want("hold", errs[0], r.m.hold(req))
+	r.read(req.Claim.Room)
 }
 
 func (r *run) check(*rapid.T) {

@@ -47,7 +47,9 @@ func Run(t *testing.T, open func(t *testing.T) snapshot.Store) {
 		{"tombstones", testTombstones},
 		{"hand-off", testHandOff},
 		{"hand-off with a checkpoint", testHandOffData},
+		{"hand-off with a journal", testHandOffJournal},
 		{"hand-off refused", testHandOffRefused},
+		{"hold under a later lease", testHold},
 		{"duel to hand off", testDuelHandOff},
 		{"batches", testBatches},
 		{"load", testLoad},
@@ -101,7 +103,7 @@ func timeout(t testing.TB) context.Context {
 // lease takes a lease under a new name.
 func lease(t testing.TB, s snapshot.Store, name string) snapshot.Holder {
 	t.Helper()
-	h := snapshot.Holder(name + "#" + time.Now().Format("150405.000000000"))
+	h := snapshot.Holder(name + "#" + time.Now().Format("150405.000000000") + "/1")
 	if err := s.TakeLease(timeout(t), h, ttl); err != nil {
 		t.Fatalf("take lease: %v", err)
 	}

@@ -61,3 +61,8 @@ func (s *twice) HandOff(ctx context.Context, reqs []snapshot.HandOffRequest) ([]
 	_, _ = s.Store.HandOff(ctx, reqs)
 	return s.Store.HandOff(ctx, reqs)
 }
+
+func (s *twice) Hold(ctx context.Context, reqs []snapshot.HoldRequest) ([]error, error) {
+	_, _ = s.Store.Hold(ctx, reqs)
+	return s.Store.Hold(ctx, reqs)
+}

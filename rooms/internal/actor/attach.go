@@ -75,7 +75,7 @@ func (r *Room) unseated(a peer.Attach) *wire.Error {
 	switch {
 	case r.isPoison(Poison{Member: a.Member}):
 		return wire.Refuse(wire.CodeInputFailed, "the room's code failed on this join")
-	case a.Why != peer.WhyJoin && (r.descends(a.At) || r.goesOn(a.At)):
+	case a.Why != peer.WhyJoin && r.descends(a.At):
 		// It was a member in this very history, so it has left, too long ago to
 		// be among departed.
 		return wire.Refuse(wire.CodeGraceOver, "the membership is over")
@@ -174,14 +174,12 @@ func (r *Room) take(p Port, m *member, a peer.Attach) {
 
 // seat binds a member to p, greets it, and tells the handler.
 func (r *Room) seat(p Port, m *member, greet func(), resync bool) {
-	wasQuiet := m.quiet
-	wasAway := r.away.has(m) && !m.quiet
-	m.quiet = false
+	follows, wasAway := r.awaited(m), r.away.has(m)
 	r.unbind(m)
 	r.away.remove(m)
 	r.bind(m, p)
 	greet()
-	if wasQuiet {
+	if follows {
 		r.followed(m)
 	}
 	if wasAway {
@@ -227,7 +225,7 @@ func (r *Room) position(m *member, a peer.Attach) (at wire.Attach, missed int) {
 	case a.Why == peer.WhyJoin:
 		// The answer to the same join was lost: the client has seen nothing.
 		at.How = wire.HowJoined
-	case !r.descends(a.At) && !r.goesOn(a.At):
+	case !r.descends(a.At):
 		at.How = wire.HowRewound
 		at.From, at.To = r.undone(a.At)
 	case a.At.Seq > r.seq:
@@ -247,7 +245,7 @@ func (r *Room) position(m *member, a peer.Attach) (at wire.Attach, missed int) {
 // undone tells which messages that a client saw were undone by the restore,
 // 0, 0 where none are or it is not known.
 func (r *Room) undone(at wire.Position) (from, to wire.Seq) {
-	for _, o := range r.lineage {
+	for _, o := range r.lineage.past {
 		if o.epoch == at.Epoch && at.Seq > o.seq {
 			return o.seq + 1, at.Seq
 		}

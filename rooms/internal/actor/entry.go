@@ -27,6 +27,7 @@ const (
 	EntryPass    EntryKind = 10 // u64 n: so many ticks are left out
 	EntryClock   EntryKind = 11 // timers and ends of graces, in a room without ticks
 	EntryDurable EntryKind = 12 // u64 n: the first n functions that waited to be durable ran
+	EntryMoved   EntryKind = 13 // u64 epoch: a new owner, who took the room over live; nobody was dropped
 
 	// EntryTick is in no journal: traces have it for each tick.
 	EntryTick EntryKind = 0
@@ -34,6 +35,7 @@ const (
 
 var entryNames = [...]string{
 	"tick", "start", "epoch", "join", "attach", "input", "skip", "leave", "drop", "reserve", "pass", "clock", "durable",
+	"moved",
 }
 
 // String is the kind's name.
@@ -102,7 +104,7 @@ func (e *Entry) append(b []byte) []byte {
 		b = be.AppendUint64(b, uint64(e.Age))
 		b = be.AppendUint64(b, e.Seed)
 		b = be.AppendUint64(b, uint64(e.Epoch))
-	case EntryEpoch:
+	case EntryEpoch, EntryMoved:
 		b = be.AppendUint64(b, uint64(e.Epoch))
 	case EntryReserve, EntryPass, EntryDurable:
 		b = be.AppendUint64(b, e.Count)
@@ -152,7 +154,7 @@ func DecodeEntry(number uint64, b []byte) (Entry, error) {
 	case EntryStart:
 		e.Flag = r.U8("why") == 1
 		e.Age, e.Seed, e.Epoch = time.Duration(r.U64("age")), r.U64("seed"), wire.Epoch(r.U64("epoch"))
-	case EntryEpoch:
+	case EntryEpoch, EntryMoved:
 		e.Epoch = wire.Epoch(r.U64("epoch"))
 	case EntryReserve, EntryPass, EntryDurable:
 		e.Count = r.U64("count")

@@ -9,9 +9,6 @@ import (
 	"github.com/limpet-games/limpet/wire"
 )
 
-// maxLineage bounds the epochs whose positions a room knows; the oldest goes.
-const maxLineage = 64
-
 // journal is what a room of a journaled kind writes down: each event that
 // reaches the handler, at the room's own time, before it is handled. What the
 // room says carries the number of the entry that it depends on, and leaves the
@@ -32,8 +29,6 @@ type journal struct {
 	reserved uint64 // ticks that may run
 	blocks   []block
 	marks    []entryMark
-	lineage  []origin // former epochs, each with its last sequence
-	epoch    wire.Epoch
 	shift    time.Duration // the room's time is ahead of the host's by this
 	stopped  bool
 	diverged string
@@ -240,27 +235,6 @@ func (r *Room) reserve() {
 	if r.ticks.run+ahead/2 >= r.reserved {
 		r.write(Entry{Kind: EntryReserve, Count: r.ticks.run + ahead})
 	}
-}
-
-// descends says whether a position is one of this room's history.
-func (r *Room) descends(at wire.Position) bool {
-	for _, o := range r.lineage {
-		if o.epoch == at.Epoch {
-			return at.Seq <= o.seq
-		}
-	}
-	return at.Epoch == r.cfg.Epoch
-}
-
-// succeedEpoch notes where an epoch ended.
-func (r *Room) succeedEpoch(next wire.Epoch) {
-	if r.epoch != 0 {
-		if len(r.lineage) == maxLineage {
-			r.lineage = append(r.lineage[:0], r.lineage[1:]...)
-		}
-		r.lineage = append(r.lineage, origin{r.epoch, r.seq})
-	}
-	r.epoch = next
 }
 
 // Digest sums up the room's state, its random source, and, in a room with a

@@ -143,6 +143,7 @@ type journalWorld struct {
 	body  []byte
 	mates map[wire.MemberID]*mate
 	crash int
+	moves int
 }
 
 func (w *journalWorld) Handle() wire.Handle { return 1 }
@@ -403,6 +404,46 @@ func (w *journalWorld) park(*rapid.T) {
 	w.boot()
 }
 
+// move takes the room live to another copy, as it is.
+func (w *journalWorld) move(*rapid.T) {
+	if rapid.IntRange(0, 1).Draw(w.t, "move") > 0 {
+		return
+	}
+	w.saved()
+	for len(w.pend) > 0 || w.room.Waiting() > 0 { // the host waits for the store first
+		w.store(len(w.pend))
+	}
+	body, cut, err := w.room.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	baggage, err := w.room.Pack(w.now)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.body, w.cut = body, &cut
+	w.saved()
+	seq, here := w.room.seq, w.room.Connected()
+	w.now = w.now.Add(time.Duration(rapid.IntRange(-50, 300).Draw(w.t, "pause ms")) * time.Millisecond)
+	w.epoch++
+	r, err := New(Config{
+		Kind: w.kind, Room: "k/x", Incarnation: 1, Epoch: w.epoch, Seed: uint64(w.epoch),
+		Saved: body, Baggage: baggage, JournalBase: cut.Journal(),
+	}, w.now)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, m := range w.mates {
+		m.asks = false
+	}
+	w.room, w.pend = r, nil
+	if r.seq != seq || r.Connected() != here {
+		w.t.Fatalf("a move went from message %d with %d connected to %d with %d", seq, here, r.seq, r.Connected())
+	}
+	w.end()
+	w.moves++
+}
+
 // TestJournalReplaysEverythingThatWasHeard crashes a journaled room at any
 // point of random lives: whatever anyone heard is what the next owner says
 // under the same number, no member that joined is rewound, and no input that
@@ -433,7 +474,7 @@ func TestJournalReplaysEverythingThatWasHeard(t *testing.T) {
 					"store some": func(*rapid.T) { w.store(rapid.IntRange(0, 5).Draw(w.t, "n")) },
 					"store all":  func(*rapid.T) { w.store(len(w.pend)) },
 					"sleep":      w.sleep, "encode": w.encode, "saved": func(*rapid.T) { w.saved() },
-					"die": w.die, "park": w.park,
+					"die": w.die, "park": w.park, "move": w.move,
 				})
 			})
 		})

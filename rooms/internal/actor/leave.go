@@ -106,9 +106,13 @@ func (r *Room) Detach(now time.Time, p Port, w peer.Who) {
 // PortDown tells that a port is released or its link broken: its members are
 // dropped.
 func (r *Room) PortDown(now time.Time, p Port) {
-	if !r.begin(now) {
-		return
+	if r.begin(now) {
+		r.losePort(p)
 	}
+}
+
+// losePort drops the members who are connected through p.
+func (r *Room) losePort(p Port) {
 	q := r.ports[p]
 	if q == nil {
 		return

@@ -30,7 +30,6 @@ type member struct {
 	asked   wire.Input // the input last asked for by Expect
 	askedAt time.Time
 	unacked bool // waits in acks.dirty
-	quiet   bool // it was connected when the room moved here and is about to be again
 
 	since      time.Time // dropped since
 	prev, next *member   // in the room's awayList
@@ -116,7 +115,7 @@ func (m *member) User() string { return m.user }
 func (m *member) Claims() []byte { return m.claims }
 
 // Connected is false while the member's connection is lost.
-func (m *member) Connected() bool { return m.port != nil || m.quiet || m.room.joiner == m }
+func (m *member) Connected() bool { return m.port != nil || m.room.joiner == m }
 
 // awayList holds the dropped members, the one dropped first in front: since
 // all have the same grace, that one's runs out first.

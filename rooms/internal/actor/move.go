@@ -14,16 +14,12 @@ import (
 // baggageFormat is the version of the layout of baggage.
 const baggageFormat = 1
 
-// maxPast bounds the epochs that positions are compared over; the oldest goes,
-// and who was last heard of in it gets full state.
-const maxPast = 32
-
 // quietFor is how long members have to follow a move before they count as
 // dropped.
 const quietFor = 3 * time.Second
 
 // baggage is what a live move carries beside the checkpoint: what a restored
-// room does without.
+// room does without. A journaled room's checkpoint has all but Base.
 type baggage struct {
 	Format  int            `cbor:"0,keyasint"`
 	Base    packedOrigin   `cbor:"1,keyasint"`
@@ -33,6 +29,7 @@ type baggage struct {
 	Away    []packedAway   `cbor:"5,keyasint,omitempty"` // the one dropped first comes first
 	Tick    int64          `cbor:"6,keyasint,omitempty"` // when the next one is due, in nanoseconds since 1970
 	Skipped int64          `cbor:"7,keyasint,omitempty"` // ticks left out before it
+	Claims  []packedClaims `cbor:"8,keyasint,omitempty"` // of those connected who have any
 }
 
 type packedOrigin struct {
@@ -54,6 +51,12 @@ type packedAway struct {
 	For int64 // nanoseconds
 }
 
+type packedClaims struct {
+	_      struct{} `cbor:",toarray"`
+	ID     wire.MemberID
+	Claims []byte
+}
+
 // Pack returns what goes with a checkpoint when the room moves live: the resume
 // log, who is connected, and which positions the next copy goes on from. It
 // changes nothing: the room may as well go on here.
@@ -61,28 +64,34 @@ func (r *Room) Pack(now time.Time) ([]byte, error) {
 	if r.failure != nil {
 		return nil, r.failure
 	}
-	b := baggage{
-		Format: baggageFormat, Base: packedOrigin{Epoch: r.base.epoch, Seq: r.base.seq},
-		Floor: r.kept.floor, Tick: r.ticks.due.UnixNano(), Skipped: r.ticks.left,
-	}
-	for _, p := range append(r.past[:len(r.past):len(r.past)], origin{r.cfg.Epoch, r.seq}) {
-		b.Past = append(b.Past, packedOrigin{Epoch: p.epoch, Seq: p.seq})
-	}
-	b.Past = b.Past[max(0, len(b.Past)-maxPast):]
-	for i := range r.kept.n {
-		e := r.kept.entries[(r.kept.first+i)%len(r.kept.entries)]
-		b.Log = append(b.Log, packedEntry{Audience: e.aud, Listed: e.named, Record: r.kept.buf[e.off : e.off+e.size]})
-	}
-	for m := r.away.first; m != nil; m = m.next {
-		if !m.quiet {
-			b.Away = append(b.Away, packedAway{ID: m.id, For: int64(now.Sub(m.since))})
-		}
+	b := baggage{Format: baggageFormat, Base: packedOrigin{Epoch: r.base.epoch, Seq: r.base.seq}, Floor: r.seq}
+	if !r.cfg.Kind.Durability.Journaled() {
+		r.packLife(&b, now)
 	}
 	out, err := encMode.Marshal(b)
 	if err != nil {
 		return nil, fmt.Errorf("pack room %s: %w", r.cfg.Room, err)
 	}
 	return out, nil
+}
+
+func (r *Room) packLife(b *baggage, now time.Time) {
+	b.Floor, b.Tick, b.Skipped = r.kept.floor, r.ticks.due.UnixNano(), r.ticks.left
+	for _, o := range r.lineage.upTo(r.seq) {
+		b.Past = append(b.Past, packedOrigin{Epoch: o.epoch, Seq: o.seq})
+	}
+	for i := range r.kept.n {
+		e := r.kept.entries[(r.kept.first+i)%len(r.kept.entries)]
+		b.Log = append(b.Log, packedEntry{Audience: e.aud, Listed: e.named, Record: r.kept.buf[e.off : e.off+e.size]})
+	}
+	for m := r.away.first; m != nil; m = m.next {
+		b.Away = append(b.Away, packedAway{ID: m.id, For: int64(now.Sub(m.since))})
+	}
+	for _, m := range r.order {
+		if !m.gone && m.port != nil && len(m.claims) > 0 {
+			b.Claims = append(b.Claims, packedClaims{ID: m.id, Claims: m.claims})
+		}
+	}
 }
 
 // unpack takes up what Pack gave, on top of a restored checkpoint of the same
@@ -95,17 +104,20 @@ func (r *Room) unpack(p []byte) error {
 	if b.Format != baggageFormat {
 		return fmt.Errorf("baggage format %d: this build reads %d", b.Format, baggageFormat)
 	}
+	r.base = origin{b.Base.Epoch, b.Base.Seq}
+	if r.live { // its checkpoint had the rest
+		return nil
+	}
 	if b.Floor > r.seq || r.seq-b.Floor != wire.Seq(len(b.Log)) {
 		return fmt.Errorf("resume log of %d messages from %d: want it to end at %d", len(b.Log), b.Floor, r.seq)
 	}
-	r.base = origin{b.Base.Epoch, b.Base.Seq}
-	for _, o := range b.Past[max(0, len(b.Past)-maxPast):] {
-		r.past = append(r.past, origin{o.Epoch, o.Seq})
+	for _, o := range b.Past[max(0, len(b.Past)-maxLineage):] {
+		r.lineage.past = append(r.lineage.past, origin{o.Epoch, o.Seq})
 	}
 	if err := r.unpackLog(&b); err != nil {
 		return err
 	}
-	r.unpackAway(b.Away)
+	r.unpackMembers(&b)
 	if b.Tick != 0 {
 		r.ticks.due, r.ticks.left = time.Unix(0, b.Tick), max(0, b.Skipped)
 	}
@@ -128,53 +140,66 @@ func (r *Room) unpackLog(b *baggage) error {
 	return nil
 }
 
-// unpackAway tells those who were dropped before the move from those whose
+// unpackMembers tells those who were dropped before the move from those whose
 // gateways are about to follow it. Restoring has put all in the away list.
-func (r *Room) unpackAway(away []packedAway) {
-	for m := r.away.first; m != nil; m = m.next {
-		m.quiet = true
-	}
+func (r *Room) unpackMembers(b *baggage) {
 	var dropped awayList
-	for _, a := range away {
+	for _, a := range b.Away {
 		m := r.members[a.ID]
-		if m == nil || !m.quiet {
+		if m == nil || !r.away.has(m) {
 			continue
 		}
 		r.away.remove(m)
-		m.quiet, m.since = false, r.now.Add(-min(time.Duration(max(a.For, 0)), r.cfg.Kind.Grace))
+		m.since = r.now.Add(-min(time.Duration(max(a.For, 0)), r.cfg.Kind.Grace))
 		dropped.add(m)
 	}
 	for m := r.away.first; m != nil; m = r.away.first {
 		r.away.remove(m)
-		dropped.add(m)
-		r.quiet = r.now.Add(quietFor)
-		r.unseen.by++
+		r.bind(m, limbo{})
 	}
 	r.away = dropped
-}
-
-// goesOn reports whether a position of an earlier epoch is one of this copy's
-// own sequence, because the room moved live from there to here.
-func (r *Room) goesOn(at wire.Position) bool {
-	for _, o := range r.past {
-		if o.epoch == at.Epoch {
-			return at.Seq <= o.seq
+	for _, c := range b.Claims {
+		if m := r.members[c.ID]; m != nil {
+			m.claims = c.Claims
 		}
 	}
-	return false
+}
+
+// carryOn goes on in the middle of a journaled room's life, of which nothing is
+// to be replayed: it moved here live.
+func (r *Room) carryOn(now time.Time) error {
+	r.on, r.last = true, r.cfg.JournalBase
+	r.setClock(now)
+	if err := r.startReplayed(); err != nil {
+		return err
+	}
+	r.record(Entry{Kind: EntryMoved, Epoch: r.cfg.Epoch})
+	r.succeedEpoch(r.cfg.Epoch)
+	r.await()
+	return r.failure
+}
+
+// await gives the members who were connected where the room comes from some
+// time to follow. Until then they are in limbo, and count as connected.
+func (r *Room) await() {
+	if r.ports[Port(limbo{})] != nil {
+		r.quiet = r.wall.Add(quietFor)
+	}
+}
+
+// awaited says whether a member has not followed a move yet.
+func (r *Room) awaited(m *member) bool {
+	return !r.quiet.IsZero() && m.port != nil && m.port.out == Port(limbo{})
 }
 
 // unquiet drops the members who have not followed a move.
 func (r *Room) unquiet() {
-	if r.quiet.IsZero() || r.quiet.After(r.now) {
+	if r.quiet.IsZero() || r.quiet.After(r.wall) {
 		return
 	}
 	r.quiet, r.unseen = time.Time{}, unseen{}
-	for _, m := range r.order {
-		if m.quiet && !m.gone && r.runs() {
-			m.quiet = false
-			r.onDropped(m)
-		}
+	if r.runs() {
+		r.losePort(limbo{})
 	}
 }
 
@@ -204,7 +229,6 @@ const (
 // unseen keeps the latest messages that were sent since a move for those who
 // have not followed it yet: nobody tells them to ask for full state.
 type unseen struct {
-	by    int // so many members
 	list  []unseenLatest
 	bytes int
 }
@@ -235,7 +259,10 @@ func (r *Room) followed(m *member) {
 		r.frame = f.Append(r.frame[:0])
 		r.tell(m, r.frame)
 	}
-	if r.unseen.by--; r.unseen.by <= 0 {
+	if q := r.ports[Port(limbo{})]; q == nil || len(q.members) == 0 {
 		r.unseen, r.quiet = unseen{}, time.Time{}
+		if q != nil {
+			r.closePort(q)
+		}
 	}
 }

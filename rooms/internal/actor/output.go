@@ -136,7 +136,7 @@ func (r *Room) send(typ wire.Type, key uint32, to target, payload []byte) {
 		}
 	}
 	r.frame = f.Append(r.frame[:0])
-	if typ == wire.TypeLatest && r.unseen.by > 0 {
+	if typ == wire.TypeLatest && !r.quiet.IsZero() {
 		r.unseen.add(key, to.aud, r.ids, payload)
 	}
 	r.fanOut(to)

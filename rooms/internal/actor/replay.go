@@ -12,8 +12,8 @@ import (
 	"github.com/limpet-games/limpet/wire/peer"
 )
 
-// limbo is the port of everyone who was connected in a journal's time: what it
-// is sent was said long ago.
+// limbo is the port of everyone who was connected in a journal's time, where what
+// it is sent was said long ago, and of those who are about to follow a move.
 type limbo struct{}
 
 func (limbo) Send(peer.Kind, []byte, []byte) {}
@@ -101,6 +101,8 @@ func (r *Room) again(e *Entry) error {
 		return r.startAgain(e)
 	case EntryEpoch:
 		r.takeOver(e.Epoch)
+	case EntryMoved:
+		r.succeedEpoch(e.Epoch)
 	case EntryReserve:
 		r.reserved = e.Count
 	case EntryPass:
@@ -207,17 +209,22 @@ func (r *Room) setAllAway(ms []*member) {
 // it did not. Positions of before are then none of the room's.
 func (r *Room) Diverged() string { return r.diverged }
 
-// recover makes the room this owner's after a replay.
-func (r *Room) recover(now time.Time) {
-	r.base = origin{r.epoch, r.seq}
+// setClock sets the room's clock by its host's.
+func (r *Room) setClock(now time.Time) {
 	if ahead := r.now.Sub(now); ahead > maxAhead {
 		r.shift = ahead
 	}
 	r.wall = r.local(now)
+}
+
+// recover makes the room this owner's after a replay.
+func (r *Room) recover(now time.Time) {
+	r.base = origin{r.lineage.epoch, r.seq}
+	r.setClock(now)
 	r.on = r.cfg.Kind.Durability.Journaled()
 	r.reserved = max(r.reserved, r.ticks.run)
 	if r.diverged != "" {
-		r.lineage, r.epoch = nil, 0
+		r.lineage = lineage{}
 		r.dirty, r.urgent = true, true
 	}
 	r.record(Entry{Kind: EntryEpoch, Epoch: r.cfg.Epoch})

@@ -52,7 +52,7 @@ type Room struct {
 	log     *slog.Logger
 	game
 	base origin
-	past []origin // epochs that this copy goes on from without a break, the last one last
+	lineage
 
 	// Where the room is.
 	now     time.Time // the handler's
@@ -153,7 +153,7 @@ func Prepare(cfg Config, now time.Time) (*Room, error) {
 // panicked.
 func (r *Room) Begin(epoch wire.Epoch, now time.Time) error {
 	r.cfg.Epoch = epoch
-	if r.cfg.Baggage != nil && now.After(r.now) {
+	if r.cfg.Baggage != nil && !r.live && now.After(r.now) {
 		r.now = now
 	}
 	if err := r.begins(now); err != nil {
@@ -169,6 +169,9 @@ func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // begins starts the room anew, or goes on where its journal ends.
 func (r *Room) begins(now time.Time) error {
+	if r.live && r.cfg.Baggage != nil {
+		return r.carryOn(now)
+	}
 	if r.live || len(r.cfg.Journal) > 0 {
 		if err := r.replay(); err != nil {
 			return err
@@ -179,10 +182,7 @@ func (r *Room) begins(now time.Time) error {
 		return r.failure
 	}
 	r.on, r.last = r.cfg.Kind.Durability.Journaled() && !r.cfg.Offline, r.cfg.JournalBase
-	if ahead := r.now.Sub(now); ahead > maxAhead {
-		r.shift = ahead
-	}
-	r.wall = r.local(now)
+	r.setClock(now)
 	e := Entry{Kind: EntryStart, Flag: r.cfg.Saved != nil, Age: r.cfg.Age, Seed: r.cfg.Seed, Epoch: r.cfg.Epoch}
 	r.record(e)
 	if r.cfg.Baggage == nil { // a move leaves graces as they are
@@ -192,6 +192,7 @@ func (r *Room) begins(now time.Time) error {
 	}
 	r.succeedEpoch(r.cfg.Epoch)
 	r.ticks.open(r)
+	r.await()
 	r.start(r.cfg.Age)
 	return r.failure
 }

@@ -195,7 +195,7 @@ func (r *Room) contents() *saved {
 // middle of things, and to resume its members.
 func (r *Room) recordLife(s *saved) {
 	s.Now = r.now.UnixNano()
-	for _, o := range r.lineage {
+	for _, o := range r.lineage.past {
 		s.Lineage = append(s.Lineage, savedEpoch{Epoch: o.epoch, Seq: o.seq})
 	}
 	for seq := r.kept.floor + 1; seq <= r.kept.last(); seq++ {
@@ -294,9 +294,9 @@ func (r *Room) restoreLife(s *saved) error {
 	if s.Now == 0 { // of a kind that keeps no journal: its former positions are not taken up
 		return nil
 	}
-	r.epoch = s.Epoch
+	r.lineage.epoch = s.Epoch
 	for _, o := range s.Lineage[max(0, len(s.Lineage)-maxLineage):] {
-		r.lineage = append(r.lineage, origin{o.Epoch, o.Seq})
+		r.lineage.past = append(r.lineage.past, origin{o.Epoch, o.Seq})
 	}
 	if n := wire.Seq(len(s.Log)); n > 0 && n <= r.seq {
 		r.kept.reset(r.seq - n)

@@ -55,11 +55,11 @@ func (r *Room) Tick(now time.Time) {
 	if !r.begin(now) {
 		return
 	}
+	r.unquiet()
 	if r.on {
 		r.tickRecorded()
 		return
 	}
-	r.unquiet()
 	r.expire()
 	if r.ticker == nil {
 		r.runTimers()

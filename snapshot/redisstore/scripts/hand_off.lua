@@ -1,10 +1,10 @@
 -- hand off: pass a claim to another holder, with a checkpoint or without.
--- KEYS 1 room, 2 blob (big checkpoints only)
+-- KEYS 1 room, 2 journal, 3 blob (big checkpoints only)
 -- ARGV 1 epoch, 2 nonce, 3 next holder, 4 next nonce, 5 seq or 0, 6 length,
---      7 data (small checkpoints only)
-local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'holder', 'closed', 'blob')
+--      7 journal entry that the checkpoint covers, 8 data (small checkpoints only)
+local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'holder', 'closed', 'blob', 'jbase', 'jlast')
 local inc, epoch, nonce, holder, closed, current = r[1], r[2], r[3], r[4], r[5], r[6]
-local blob, seq = KEYS[2], ARGV[5]
+local blob, seq = KEYS[3], ARGV[5]
 
 local function answer(word, e)
 	if blob and blob ~= current then redis.call('UNLINK', blob) end
@@ -29,9 +29,21 @@ local function also(k, v)
 end
 if seq ~= '0' then
 	also('len', ARGV[6])
-	if blob then also('blob', blob) else also('data', ARGV[7]) end
+	if blob then also('blob', blob) else also('data', ARGV[8]) end
+end
+-- What the checkpoint covers leaves the journal, as by save.
+local base, last = tonumber(r[7] or '0'), tonumber(r[8] or r[7] or '0')
+local covered = seq ~= '0' and tonumber(ARGV[7]) or 0
+if covered > base then
+	also('jbase', ARGV[7])
+	if covered >= last then also('jlast', ARGV[7]) end
 end
 redis.call('HSET', KEYS[1], unpack(set))
+if covered > base and covered >= last then
+	redis.call('UNLINK', KEYS[2])
+elseif covered > base then
+	redis.call('LTRIM', KEYS[2], string.format('%.0f', covered - base), -1)
+end
 if seq ~= '0' then
 	redis.call('HDEL', KEYS[1], blob and 'data' or 'blob')
 	if blob then redis.call('PERSIST', blob) end
