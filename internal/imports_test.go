@@ -61,7 +61,7 @@ var allowed = map[string]map[string]string{
 		"wire": "ids and errors", "wire/peer": "messages to gateways", "internal/link": "links to gateways and hosts",
 		"snapshot/...": "claims and checkpoints", "directory": "it is a directory's host",
 		"rooms": "kinds", "rooms/internal/actor": "the rooms it runs",
-		"internal/daemon": "host.Main is a whole process", outside: "logs and metrics",
+		"internal/query": "questions to its rooms", "internal/daemon": "host.Main is a whole process", outside: "logs and metrics",
 	},
 	"gateway": {
 		"wire": "the client protocol", "wire/peer": "messages to hosts", "internal/link": "links to hosts",
@@ -74,11 +74,12 @@ var allowed = map[string]map[string]string{
 	"gateway/internal/...": {
 		"wire": "frames", "gateway/internal/...": "its siblings", outside: "the WebSocket handshake",
 	},
-	"client":    {"wire": "the client protocol", outside: "the WebSocket dialler"},
-	"games/...": {"rooms": "the API, as any game would", "games/...": "parts of one game"},
-	"web":       {},
+	"client":         {"wire": "the client protocol", outside: "the WebSocket dialler"},
+	"games/...":      {"rooms": "the API, as any game would", "games/...": "parts of one game"},
+	"web":            {},
+	"internal/query": {outside: "CBOR"},
 	"internal/daemon": {
-		"wire": "ids and errors", "internal/link": "the process's links", "directory": "the process's view",
+		"wire": "ids and errors", "internal/query": "the language of POST /v1/query", "internal/link": "the process's links", "directory": "the process's view",
 		outside: "logs and metrics",
 	},
 	"internal/gatewayd": {

@@ -90,6 +90,17 @@ type Drainer interface {
 	Drain(r Room, left time.Duration) (ready bool)
 }
 
+// Measured gives numbers by which operators find and sum up rooms, as num.NAME
+// in queries: scores, waves, things on the map. Measure is called at most once
+// a second, and only after something happened. It calls set once for each
+// number, at most MaxNumbers of them; names are of a-z, 0-9 and '_', at most
+// MaxLabelBytes long. What is beyond that, and what is no finite number, is left
+// out, with an error in the log. It must only look: what it sends or sets is
+// left out, and what it changes may not last.
+type Measured interface {
+	Measure(r Room, set func(name string, value float64))
+}
+
 // Start tells why a room starts.
 type Start struct {
 	Why StartReason

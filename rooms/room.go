@@ -66,6 +66,7 @@ const (
 	MaxTimers     = 256
 	MaxBarriers   = 1024
 	MaxLabels     = 16
+	MaxNumbers    = 16
 	MaxLabelBytes = 64
 )
 

@@ -244,6 +244,7 @@ func metricNames(t *testing.T) map[string]bool {
 	if _, err := daemon.NewOps(daemon.OpsFlags{Addr: "127.0.0.1:0"}, log, r); err != nil {
 		t.Fatal(err)
 	}
+	daemon.NewQueryMetrics(r)
 	names := map[string]bool{}
 	descs := make(chan *prometheus.Desc)
 	go func() { r.Describe(descs); close(descs) }()

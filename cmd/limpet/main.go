@@ -34,6 +34,7 @@ func commands() []command {
 		{"rehearse", "load a store's rooms into a build, read only", offline("rehearse")},
 		{"replay", "run a room's journal again, event by event", offline("replay")},
 		{"move", "move a live room to another host", runMove},
+		{"query", "ask all live rooms a question, and print the answer as a table", runQuery},
 		{"drain", "empty a host: its rooms move to others, live", runDrain},
 		{"ps", "list gateways, room hosts and rooms", runPs},
 		{"gatewayd", "be a gateway", runGatewayd},

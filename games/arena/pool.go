@@ -138,6 +138,16 @@ type standing struct {
 	score   uint32
 }
 
+// Measure gives operators what is in the pool and how it stands.
+func (g *pool) Measure(_ rooms.Room, set func(string, float64)) {
+	set("shells", float64(len(g.state.Shells)))
+	top := 0.0
+	if p := g.state.leader(); p != nil {
+		top = float64(p.Score)
+	}
+	set("top_score", top)
+}
+
 // relabel says in the room list who plays here, when that has changed.
 func (g *pool) relabel(r rooms.Room) {
 	now := standing{players: len(g.state.Players)}

@@ -82,6 +82,11 @@ type table struct{ state State }
 
 func (t *table) State() any { return &t.state }
 
+// Measure gives operators how far the round is.
+func (t *table) Measure(_ rooms.Room, set func(string, float64)) {
+	set("drops", float64(t.state.Drops))
+}
+
 func (t *table) Start(r rooms.Room, why rooms.Start) {
 	if why.Why == rooms.Created {
 		t.state.Phase = "waiting"

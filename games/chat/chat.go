@@ -75,6 +75,9 @@ type chat struct{ state State }
 
 func (c *chat) State() any { return &c.state }
 
+// Measure gives operators the lines said in all.
+func (c *chat) Measure(_ rooms.Room, set func(string, float64)) { set("lines", float64(c.state.Said)) }
+
 func (c *chat) Join(r rooms.Room, m rooms.Member, data []byte) error {
 	var in struct{ Name string }
 	if len(data) > 0 && json.Unmarshal(data, &in) != nil {

@@ -46,6 +46,9 @@ func TestTalk(t *testing.T) {
 	bob.Leave()
 	ann.Input("\x00")
 	expect(t, ann, "ann 2 left", "nothing was said")
+	if n := rt.Numbers(); len(n) != 1 || n["lines"] != 2 {
+		t.Errorf("numbers for operators: %v", n)
+	}
 }
 
 func TestNamelessAreGuests(t *testing.T) {

@@ -84,6 +84,7 @@ type Cluster struct {
 	Mesh    *link.Mesh
 	Addr    string // this process's link address, as others know it
 
+	scan   Scan // this host's; nil on gateways
 	links  net.Listener
 	log    zerolog.Logger
 	seeded bool

@@ -44,6 +44,11 @@ func startNode(t *testing.T, name string, role directory.Role, key string, join 
 		}
 		return r
 	})
+	if role == directory.RoleHost {
+		c.ServeQueries(ops, nil, scanOf(name))
+	} else {
+		c.ServeQueries(ops, nil, nil)
+	}
 	var parts Parts
 	parts.Add("operations", func(ctx context.Context) error { return ops.Run(ctx, ln) })
 	c.AddTo(&parts)

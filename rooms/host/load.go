@@ -90,7 +90,7 @@ func (h *Host) start(k rooms.Kind, g grant, a *actor.Room, from copyOf, now time
 		box:     newMailbox(k.Mailbox, h.cfg.MailboxBytes, k.MaxMembers),
 		done:    make(chan struct{}),
 		ports:   map[*port]struct{}{},
-		began:   now, actor: a,
+		began:   now, actor: a, measures: a.Measures(),
 	}
 	r.save = saving{seq: from.seq, due: now.Add(spread(r.id, k.Durability.Interval()))}
 	if why := a.Diverged(); why != "" {

@@ -20,18 +20,19 @@ import (
 // room is one live copy of a room.
 type room struct {
 	// Static.
-	host    *Host
-	id      wire.RoomID
-	kind    rooms.Kind
-	claim   snapshot.Claim // its epoch and incarnation are the copy's
-	holder  snapshot.Holder
-	log     zerolog.Logger
-	metrics *kindMetrics
-	box     *mailbox
-	began   time.Time
-	ctx     context.Context // ends when the copy must
-	kill    context.CancelCauseFunc
-	done    chan struct{} // closed when the copy has left the host's table
+	host     *Host
+	id       wire.RoomID
+	kind     rooms.Kind
+	claim    snapshot.Claim // its epoch and incarnation are the copy's
+	holder   snapshot.Holder
+	log      zerolog.Logger
+	metrics  *kindMetrics
+	box      *mailbox
+	began    time.Time
+	measures bool            // its code gives numbers
+	ctx      context.Context // ends when the copy must
+	kill     context.CancelCauseFunc
+	done     chan struct{} // closed when the copy has left the host's table
 
 	// Owned by the room's goroutine.
 	actor   *actor.Room
@@ -51,6 +52,7 @@ type room struct {
 	skipped uint64 // ticks that were left out
 	ticked  uint64 // ticks that were counted
 	counts  [eventKinds]int
+	vitals  vitals
 	next    *directory.Location // where it has moved to
 
 	// Read by others.
@@ -71,7 +73,10 @@ func (r *room) run(ctx context.Context) (why error) {
 		select {
 		case <-r.box.ready:
 		case <-r.timer.C:
-			r.metrics.lateness.Observe(time.Since(r.armed).Seconds())
+			now := time.Now()
+			late := now.Sub(r.armed)
+			r.metrics.lateness.Observe(late.Seconds())
+			r.vitals.late.add(now, late)
 			r.armed = time.Time{}
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -98,6 +103,9 @@ func (r *room) step(ctx context.Context) error {
 		return err
 	}
 	if err := r.emit(ctx); err != nil {
+		return err
+	}
+	if err := r.measure(now); err != nil {
 		return err
 	}
 	r.publish()
@@ -161,6 +169,7 @@ func (r *room) handleAll(ctx context.Context, now time.Time) error {
 		}
 	}
 	r.askAgain(now)
+	r.vitals.inputs += uint64(r.counts[evInput])
 	r.metrics.took(&r.counts, len(r.taken.bytes), len(r.taken.lost))
 	return nil
 }
@@ -248,7 +257,7 @@ func (r *room) idleAt() time.Time {
 
 // arm sets the one timer to what is due next.
 func (r *room) arm(now time.Time) {
-	due := earliest(r.actor.Next(), r.saveAt(), r.idleAt(), r.askAt, r.journal.wakeAt)
+	due := earliest(r.actor.Next(), r.saveAt(), r.idleAt(), r.askAt, r.journal.wakeAt, r.measureAt())
 	if r.journal.frozen {
 		due = earliest(r.saveAt(), r.journal.wakeAt)
 	}

@@ -128,6 +128,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	}
 	cluster.ServeReports(p.Ops, report)
 	cluster.ServeAdmin(p.Ops, report, h.admin)
+	cluster.ServeQueries(p.Ops, p.Metrics, h.Scan)
 	p.Ops.HandleJSON("GET /v1/rooms", func(*http.Request) (any, error) {
 		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil
 	})

@@ -17,6 +17,10 @@ type status struct {
 	connected int
 	saves     uint64
 	changed   time.Time // the oldest change that is not stored
+
+	inputs, ticks, skipped uint64 // of this copy
+	late                   worst
+	numbers                []actor.Number
 }
 
 // publish updates what others see of the room.
@@ -35,6 +39,8 @@ func (r *room) publish() {
 	defer s.mu.Unlock()
 	r.host.members.Add(int64(listing.Members - s.listing.Members))
 	s.listing, s.connected, s.saves, s.changed = listing, connected, r.save.seq, r.save.changed
+	s.inputs, s.ticks, s.skipped, s.late = r.vitals.inputs, r.ticked, r.skipped, r.vitals.late
+	s.numbers = append(s.numbers[:0], r.vitals.numbers...)
 }
 
 // clear takes the room's members out of the host's count.

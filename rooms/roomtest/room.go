@@ -116,6 +116,17 @@ func (rt *Room) Len() int { return rt.actor.Len() }
 // Labels are the room's labels.
 func (rt *Room) Labels() map[string]string { return rt.actor.Listing().Labels }
 
+// Numbers are what the handler's Measure gives now.
+func (rt *Room) Numbers() map[string]float64 {
+	rt.t.Helper()
+	numbers := map[string]float64{}
+	for _, n := range rt.actor.Measure(rt.now, nil) {
+		numbers[n.Name] = n.Value
+	}
+	rt.settle()
+	return numbers
+}
+
 // Open says whether the room takes new members.
 func (rt *Room) Open() bool { return rt.actor.Listing().Open }
 
