@@ -178,8 +178,8 @@ func (g *gateway) bind(a peer.Attach) (*port, error) {
 
 // put puts an event into its room's mailbox; wake follows.
 func (g *gateway) put(p *port, ev event, payload []byte) verdict {
-	v, first := p.room.box.put(ev, payload)
-	if first {
+	v, wake := p.room.box.put(ev, payload)
+	if wake {
 		g.touched = append(g.touched, p.room)
 	}
 	return v

@@ -49,8 +49,10 @@ type room struct {
 	empty   time.Time         // since when there is no member, zero while there is one
 	lost    map[loss]struct{} // whom to ask for inputs again, at askAt
 	askAt   time.Time
-	skipped uint64 // ticks that were left out
-	ticked  uint64 // ticks that were counted
+	spoke   time.Time // when an input last had the room say something at once
+	patient bool      // as the mailbox was told
+	skipped uint64    // ticks that were left out
+	ticked  uint64    // ticks that were counted
 	counts  [eventKinds]int
 	vitals  vitals
 	next    *directory.Location // where it has moved to
@@ -109,8 +111,24 @@ func (r *room) step(ctx context.Context) error {
 		return err
 	}
 	r.publish()
+	r.heedPatience(now)
 	r.arm(now)
 	return nil
+}
+
+// speaksOnTicks is how long a room must have answered no input at once until
+// inputs wait for its ticks.
+const speaksOnTicks = 10 * time.Second
+
+// heedPatience lets inputs wait for the next tick where that makes no
+// difference: in a room that ticks often and speaks on its ticks alone. Waking
+// it for each costs more than what the input itself does.
+func (r *room) heedPatience(now time.Time) {
+	patient := r.actor.Paced() && !r.kind.Durability.Journaled() && now.Sub(r.spoke) > speaksOnTicks
+	if patient != r.patient {
+		r.patient = patient
+		r.box.wait(patient)
+	}
 }
 
 // advance handles events and lets time pass, unless the room stands still
@@ -155,9 +173,13 @@ func (r *room) handleAll(ctx context.Context, now time.Time) error {
 		ev := &r.taken.events[r.handled]
 		r.handled++
 		r.counts[ev.kind]++
+		said := len(r.out.items)
 		r.calls.begin()
 		err := r.handle(now, ev, r.taken.bytes[ev.at:ev.end])
 		r.calls.end()
+		if ev.kind == evInput && len(r.out.items) > said {
+			r.spoke = now
+		}
 		if err == nil {
 			err = r.failed()
 		}

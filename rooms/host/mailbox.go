@@ -65,6 +65,8 @@ type mailbox struct {
 	next     batch
 	inputs   int
 	controls int
+	patient  bool    // inputs alone need not wake the room: it looks at its next tick
+	woken    bool    // whoever put an event was told to wake the room
 	own      []event // answers to the room's own requests
 	closed   bool
 }
@@ -90,10 +92,10 @@ func newMailbox(inputs, bytes, members int) *mailbox {
 	}
 }
 
-// put takes an event in; payload is copied. first tells that nothing was
-// waiting before: whoever puts the first event wakes the room, at once or when
-// it has put what else it has.
-func (b *mailbox) put(ev event, payload []byte) (v verdict, first bool) {
+// put takes an event in; payload is copied. wake tells its caller to wake the
+// room, at once or when it has put what else it has: one caller for all that
+// the room takes at once.
+func (b *mailbox) put(ev event, payload []byte) (v verdict, wake bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -101,14 +103,21 @@ func (b *mailbox) put(ev event, payload []byte) (v verdict, first bool) {
 		return gone, false
 	case ev.kind <= evDetach:
 		if v := b.admit(ev, len(payload)); v != queued {
-			return v, false
+			return v, b.rouse(v == dropped)
 		}
 	}
 	ev.at = len(b.next.bytes)
 	b.next.bytes = append(b.next.bytes, payload...)
 	ev.end = len(b.next.bytes)
 	b.next.events = append(b.next.events, ev)
-	return queued, len(b.next.events) == 1
+	return queued, b.rouse(!b.patient || ev.kind != evInput || 2*b.inputs > b.maxInputs || 2*len(b.next.bytes) > b.maxBytes)
+}
+
+// rouse says yes once for all that waits; mu is held.
+func (b *mailbox) rouse(now bool) bool {
+	now = now && !b.woken
+	b.woken = b.woken || now
+	return now
 }
 
 // admit counts an event from a gateway in; mu is held.
@@ -174,7 +183,17 @@ func (b *mailbox) take(used batch) batch {
 	defer b.mu.Unlock()
 	used, b.next = b.next, used
 	b.inputs, b.controls = 0, 0
+	b.woken = false
 	return used
+}
+
+// wait says whether inputs may wait for the room's next tick.
+func (b *mailbox) wait(patient bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.patient = patient; !patient && len(b.next.events) > 0 && b.rouse(true) {
+		b.wake()
+	}
 }
 
 // keepBytes and keepEvents are what a quiet room's mailbox may keep allocated.

@@ -44,6 +44,15 @@ func (t *ticks) next(r *Room) time.Time {
 	}
 }
 
+// pacedMost is the longest tick for which an input may be kept waiting.
+const pacedMost = 50 * time.Millisecond
+
+// Paced says whether the room ticks so often that its inputs may wait for the
+// next tick.
+func (r *Room) Paced() bool {
+	return r.ticker != nil && r.failure == nil && r.runs() && r.ticks.every <= pacedMost
+}
+
 // TicksRun is how many ticks there were.
 func (r *Room) TicksRun() uint64 { return r.ticks.ran }
 
