@@ -11,12 +11,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/limpet-games/limpet/gateway/internal/poll"
 	"github.com/limpet-games/limpet/gateway/internal/ws"
 	"github.com/limpet-games/limpet/wire"
 	"github.com/limpet-games/limpet/wire/peer"
 )
 
-// conn is one client's connection. Its reader is the goroutine of run.
+// conn is one client's connection. Its reader is the goroutine of run, or, while
+// nothing but whole messages come, the goroutine of a loop.
 type conn struct {
 	// Static.
 	g       *Gateway
@@ -25,6 +27,8 @@ type conn struct {
 	offered []byte          // the token that came with the handshake
 	ctx     context.Context // ends with the connection
 	cancel  context.CancelFunc
+	loop    *poll.Loop[*conn] // nil: always a goroutine of its own
+	fd      int               // for loop
 	out     outbox
 	drains  sync.WaitGroup // the goroutine of a full socket
 
@@ -46,6 +50,9 @@ type conn struct {
 	limited  time.Time // since when it sends too much
 	owed     time.Time // when it last had to wait
 	greeted  bool
+	looped   bool          // a loop reads: nothing may wait
+	now      time.Time     // where a loop reads
+	debt     time.Duration // to be waited for before the next message
 
 	mu       sync.Mutex
 	sessions map[wire.Handle]*session // guarded by mu
@@ -64,8 +71,14 @@ func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
 	c.ctx, c.cancel = context.WithCancel(g.ctx)
 	c.out.limits, c.out.drops, c.out.drain = l, &g.metrics.drops, c.drain
 	c.out.open(nc)
+	c.loop = g.loopFor()
 	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong, Reads: g.metrics.reads})
-	c.touch()
+	if fd, ok := c.in.FD(); ok {
+		c.fd = fd
+	} else {
+		c.loop = nil
+	}
+	c.touch(time.Now())
 	return c
 }
 
@@ -84,25 +97,14 @@ func badFrame(err error) error { return &end{wire.CloseBadFrame, err.Error()} }
 
 var errFlood = &end{wire.CloseFlood, "more frames than a connection may send"}
 
-// run serves the connection until it ends.
-func (c *conn) run() {
-	err := c.serve()
+// finish takes the connection to its end.
+func (c *conn) finish(err error) {
 	c.explain(err)
 	c.cancel()
 	c.detachAll()
 	c.in.Release()
 	c.linger()
 	c.g.forget(c)
-}
-
-func (c *conn) serve() error {
-	if err := c.greet(); err != nil {
-		return err
-	}
-	return c.in.Each(func(msg []byte) error {
-		c.touch()
-		return c.handle(msg)
-	})
 }
 
 // greet waits for the hello and answers it.
@@ -131,7 +133,7 @@ func (c *conn) greet() error {
 	if c.out.closing() { // its wake-up may have been before the line above
 		return errStop
 	}
-	c.touch()
+	c.touch(time.Now())
 	c.greeted = true
 	c.sendNow(encode(wire.Welcome{
 		Minor: min(f.Minor, wire.Minor), Heartbeat: uint32(c.g.limits.Heartbeat.Milliseconds()),
@@ -199,9 +201,6 @@ func (c *conn) shut(code wire.Code, text string) {
 	c.close(uint16(code), text, code == wire.CloseSlow)
 }
 
-// longAgo as a deadline wakes a reader.
-var longAgo = time.Unix(1, 0)
-
 func (c *conn) close(code uint16, text string, hurry bool) {
 	f := takeFrame(ws.MaxControl)
 	f.b = ws.AppendClose(f.b, code, text)
@@ -212,13 +211,13 @@ func (c *conn) close(code uint16, text string, hurry bool) {
 	}
 	c.ended.CompareAndSwap(0, uint32(code))
 	c.out.flush()
-	c.nc.SetReadDeadline(longAgo)
+	c.rouse()
 }
 
 // linger lets the close frame arrive, then closes the socket. A socket closed
 // with unread data would reset the connection and take the frame with it.
 func (c *conn) linger() {
-	late := time.AfterFunc(c.g.limits.Linger, func() { c.nc.Close() })
+	late := time.AfterFunc(c.g.limits.Linger, func() { c.out.close(); c.nc.Close() })
 	defer late.Stop()
 	c.out.flush()
 	c.drains.Wait()
@@ -249,7 +248,7 @@ func (c *conn) drain() {
 			c.ended.CompareAndSwap(0, uint32(wire.CloseSlow))
 		}
 		if c.out.failed() {
-			c.nc.SetReadDeadline(longAgo)
+			c.rouse()
 		}
 	})
 }
@@ -273,7 +272,7 @@ func (c *conn) sendError(ref uint32, h wire.Handle, e *wire.Error) {
 	c.sendNow(encode(wire.ErrorFrame{Ref: ref, Handle: h, Error: *e}))
 }
 
-func (c *conn) touch() { c.heard.Store(int64(time.Since(c.g.start))) }
+func (c *conn) touch(now time.Time) { c.heard.Store(int64(now.Sub(c.g.start))) }
 
 // idle is how long nothing was heard.
 func (c *conn) idle() time.Duration {

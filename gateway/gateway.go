@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/gateway/internal/poll"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -35,6 +37,10 @@ type Gateway struct {
 	ctx    context.Context // ends with Run
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // connections, joins, finders
+
+	loops   []*poll.Loop[*conn] // static
+	looping sync.WaitGroup      // of the loops, which end after the connections
+	dealt   atomic.Uint64       // connections, to loops
 
 	mu         sync.RWMutex
 	closed     bool                   // no goroutine starts any more; the rest is guarded by mu
@@ -82,6 +88,7 @@ func New(cfg Config) (*Gateway, error) {
 		g.log.Warn().Msg("no token key is set: members can resume through this process only")
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.openLoops()
 	g.register(cfg.Mesh)
 	return g, nil
 }
@@ -105,6 +112,7 @@ func (g *Gateway) forget(c *conn) {
 	g.addresses.close(c.from)
 	g.metrics.connections.Dec()
 	g.metrics.closes.WithLabelValues(closeLabel(uint16(c.ended.Load()))).Inc()
+	g.wg.Done()
 }
 
 // connections lists those that are open.

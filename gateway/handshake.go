@@ -188,6 +188,7 @@ func (g *Gateway) adopt(nc net.Conn, from netip.Addr, offered []byte) bool {
 	}
 	g.conns[c] = struct{}{}
 	g.metrics.connections.Inc()
+	g.wg.Add(1) // until forget, whoever reads it
 	g.wg.Go(c.run)
 	return true
 }

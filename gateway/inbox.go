@@ -136,7 +136,7 @@ func (c *conn) misuse(msg []byte, err error) error {
 
 // pong answers a WebSocket ping.
 func (c *conn) pong(payload []byte) error {
-	c.touch()
+	c.touch(time.Now())
 	f := takeFrame(len(payload))
 	f.b = append(ws.AppendHeader(f.b, ws.Pong, len(payload)), payload...)
 	c.sendNow(f)
@@ -145,9 +145,10 @@ func (c *conn) pong(payload []byte) error {
 
 // admit holds the connection to its budget. Control frames and fragments have
 // a small one of their own; a client that sends messages too fast is told so
-// and waited for, and cut when that doesn't change.
+// and waited for, and cut when that doesn't change. A loop can't wait: there the
+// message goes ahead, and the wait comes behind it.
 func (c *conn) admit(op ws.Opcode, n int) error {
-	now := time.Now()
+	now := c.clock()
 	if op != ws.Binary && op != ws.Close {
 		if !c.controls.allow(now) {
 			return errFlood
@@ -182,13 +183,9 @@ func (c *conn) slowDown(now time.Time, wait time.Duration) error {
 	if now.Sub(c.limited) > c.g.limits.FloodAfter {
 		return errFlood
 	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-c.ctx.Done():
-		return errStop
+	c.debt = wait
+	if c.looped {
+		return nil
 	}
-	c.touch()
-	return nil
+	return c.payDebt()
 }

@@ -14,14 +14,13 @@ type outbox struct {
 	// Static.
 	conn   net.Conn
 	raw    syscall.RawConn       // nil: not TCP
-	once   func(fd uintptr) bool // writes what the socket takes
-	wait   func(fd uintptr) bool // the same, for drainAll: false while it takes nothing
+	fd     uintptr               // where raw is set; open until the outbox is closed
+	wait   func(fd uintptr) bool // for drainAll: writes what the socket takes; false while that is nothing
 	limits *Limits
 	drops  *dropMetrics
 	drain  func() // starts drainAll in a goroutine
 
-	blocked bool    // of the write under way
-	buf     *[]byte // of the write under way, from scratches; nil without
+	buf *[]byte // of the write under way, from scratches; nil without
 
 	mu       sync.Mutex
 	pend     []*frame // nil: given up; the rest is guarded by mu

@@ -32,6 +32,8 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		ConnState:         g.countHTTP,
 		ErrorLog:          log.New(io.Discard, "", 0), // its lines are the clients' to cause
 	}
+	g.runLoops()
+	defer g.closeLoops()
 	sweeping, stop := context.WithCancel(g.ctx)
 	defer stop()
 	g.begin(func() { g.sweep(sweeping) })

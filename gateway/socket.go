@@ -24,10 +24,7 @@ func (o *outbox) open(c net.Conn) {
 		return
 	}
 	o.raw = raw
-	o.once = func(fd uintptr) bool {
-		o.blocked, _ = o.writeSome(fd)
-		return true
-	}
+	raw.Control(func(fd uintptr) { o.fd = fd })
 	o.wait = func(fd uintptr) bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -37,14 +34,11 @@ func (o *outbox) open(c net.Conn) {
 }
 
 // writeNow writes without waiting. blocked: the socket did not take all. mu is
-// held.
+// held, and the outbox is not dead: only then is the descriptor sure to be the
+// socket's.
 func (o *outbox) writeNow() (blocked bool) {
-	o.blocked = false
-	if err := o.raw.Write(o.once); err != nil {
-		o.fail()
-		return false
-	}
-	return o.blocked
+	blocked, _ = o.writeSome(o.fd)
+	return blocked
 }
 
 // writeSome writes until nothing waits or the socket is full. mu is held.

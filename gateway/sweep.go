@@ -11,7 +11,6 @@ import (
 const (
 	sweepEvery = 250 * time.Millisecond
 	waitEvery  = time.Second // between Waiting frames
-	fellSilent = time.Second // see ws.Reader.Ended
 )
 
 func (g *Gateway) sweep(ctx context.Context) {
@@ -39,9 +38,6 @@ func (g *Gateway) sweepConns() {
 	all, most := 0, 0
 	for _, c := range g.connections() {
 		idle := c.idle()
-		if idle > fellSilent && idle <= fellSilent+2*sweepEvery && c.in.Ended() {
-			c.nc.SetReadDeadline(longAgo)
-		}
 		if idle > 2*g.limits.Heartbeat {
 			c.shut(wire.CloseIdle, "nothing heard for too long")
 		}

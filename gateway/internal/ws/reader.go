@@ -1,10 +1,12 @@
 package ws
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // Config says what a Reader takes.
@@ -76,58 +78,60 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
-// Each waits for messages and hands each to handle, until an error: of the
-// kinds that Next has, or handle's own. A message is valid during the call.
-func (r *Reader) Each(handle func(msg []byte) error) error {
-	for {
-		if r.src.raw != nil && r.r == r.w {
-			if err := r.whole(handle); err != nil {
-				return err
-			}
-		}
-		msg, err := r.Next()
-		if err != nil {
-			return err
-		}
-		if err := handle(msg); err != nil {
-			return err
-		}
+// ErrWait is what Arrived returns when Next has to go on, for it may wait.
+var ErrWait = errors.New("ws: the rest has to be waited for")
+
+// FD is the socket, where that is one that Arrived can read.
+func (r *Reader) FD() (fd int, ok bool) { return int(r.src.fd), r.src.raw != nil }
+
+// Rest gives back the buffer behind the last message, and reports whether
+// nothing else is held: what comes next may be left to Arrived.
+func (r *Reader) Rest() bool {
+	r.dropMessage()
+	if r.r < r.w || r.open {
+		return false
 	}
+	r.dropChunk()
+	return true
 }
 
-// Ended reports whether the peer has closed and nothing is left to be read. Each
-// does not hear of an end that came together with the last message: ask a while
-// after that one, from any goroutine, and wake Each by a deadline.
-func (r *Reader) Ended() bool { return r.src.ended() }
-
-// whole handles messages for as long as each arrives as a whole in one read,
-// which nearly all do. It returns nil when something else is buffered.
-func (r *Reader) whole(handle func(msg []byte) error) error {
-	r.dropMessage()
-	r.dropChunk()
-	var failure error
-	err := r.src.each(func(b *[chunk]byte, n int) bool {
+// Arrived reads what has arrived, after Rest has said yes, and hands each
+// message to handle, during whose call it is valid. It never waits: where more
+// than messages in one piece and as a whole have come it returns ErrWait. ended
+// says that the peer is known to have sent its last. Other errors are those of
+// Next, and handle's own.
+func (r *Reader) Arrived(ended bool, handle func(msg []byte) error) error {
+	for {
+		b := chunks.Get().(*[chunk]byte)
+		n, err := r.src.now(b[:])
+		if n <= 0 {
+			chunks.Put(b)
+			if err == nil {
+				return io.EOF
+			}
+			if err == syscall.EAGAIN {
+				return nil
+			}
+			return err
+		}
 		r.buf, r.r, r.w = b, 0, n
 		for r.r < r.w {
 			if !r.plain() {
-				return false
+				return ErrWait
 			}
-			var msg []byte
-			if msg, failure = r.Next(); failure == nil {
-				failure = handle(msg)
+			msg, err := r.Next()
+			if err == nil {
+				err = handle(msg)
 			}
-			if failure != nil {
-				return false
+			if err != nil {
+				return err
 			}
 		}
 		r.dropChunk()
-		r.r, r.w = 0, 0
-		return true
-	})
-	if failure != nil {
-		return failure
+		if r.r, r.w = 0, 0; n < chunk && !ended { // what comes later is reported
+			return nil
+		}
 	}
-	return err
 }
 
 // plain reports whether the next frame is a message in one piece, all of it

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -97,35 +98,38 @@ func drainReader(near net.Conn) (o outcome) {
 		return nil
 	}})
 	defer r.Release()
-	watched := make(chan struct{})
-	defer func() { <-watched }()
-	done := make(chan struct{})
-	defer close(done)
-	go func() { // as the gateway's sweep does
-		defer close(watched)
-		t := time.NewTicker(time.Millisecond)
-		defer t.Stop()
-		// A reader that waits inside a frame hears of the end itself, and first.
-		for seen := 0; seen < 50; {
-			if r.Ended() {
-				seen++
-			}
-			select {
-			case <-done:
-				return
-			case <-t.C:
-			}
-		}
-		near.SetReadDeadline(time.Unix(1, 0))
-	}()
-	o.err = r.Each(func(msg []byte) error {
+	o.err = serve(r, func(msg []byte) error {
 		o.messages = append(o.messages, string(msg))
 		return nil
 	})
-	if errors.Is(o.err, os.ErrDeadlineExceeded) {
-		o.err = io.EOF
-	}
 	return o
+}
+
+// serve reads as the gateway does: what has arrived by itself, and the rest
+// with Next.
+func serve(r *Reader, handle func([]byte) error) error {
+	fd, polled := r.FD()
+	for {
+		for polled && r.Rest() {
+			const peerClosed = 0x2000 // POLLRDHUP, on Linux
+			w := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | peerClosed}}
+			if n, err := unix.Poll(w, 20_000); n == 0 && err == nil {
+				return os.ErrDeadlineExceeded
+			}
+			if err := r.Arrived(w[0].Revents&peerClosed != 0, handle); err == ErrWait {
+				break
+			} else if err != nil {
+				return err
+			}
+		}
+		msg, err := r.Next()
+		if err == nil {
+			err = handle(msg)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func (o outcome) code() uint16 {
@@ -305,34 +309,65 @@ type count struct{ n atomic.Int64 }
 func (c *count) Inc() { c.n.Add(1) }
 
 // A message that arrives whole costs one read call, and no allocation; and
-// while none comes, no buffer is held.
-func TestEachReadsOnce(t *testing.T) {
+// behind it no buffer is held.
+func TestArrivedReadsOnce(t *testing.T) {
 	far, near := pair(t)
 	var reads count
 	r := NewReader(near, Config{Limit: limit, Reads: &reads})
-	got := make(chan int, 1)
-	ended := make(chan error, 1)
-	go func() { ended <- r.Each(func(msg []byte) error { got <- len(msg); return nil }) }()
+	got, fd := 0, 0
+	fd, _ = r.FD()
 	frame := bin(make([]byte, 32))
 	one := func() {
 		far.Write(frame)
-		if n := <-got; n != 32 {
-			t.Fatalf("message of %d bytes", n)
+		w := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		unix.Poll(w[:], 20_000)
+		if err := r.Arrived(false, func(msg []byte) error { got += len(msg); return nil }); err != nil {
+			t.Fatal(err)
 		}
 	}
 	const messages = 1000
 	if got := testing.AllocsPerRun(messages, one); got > 0.1 {
 		t.Errorf("%.2f allocations a message, want 0", got)
 	}
-	if n := reads.n.Load(); n > messages+messages/20 {
-		t.Errorf("%d read calls for %d messages", n, messages)
-	}
-	near.SetReadDeadline(time.Unix(1, 0))
-	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("woken with %v", err)
+	if n := reads.n.Load(); n != messages+1 || got != 32*int(n) { // one to warm up
+		t.Errorf("%d read calls for %d messages, %d bytes", n, messages+1, got)
 	}
 	if r.buf != nil || r.src.buf != nil || r.body != nil {
 		t.Error("a quiet reader holds a buffer")
+	}
+}
+
+// What Arrived can't take whole is left for Next, with nothing lost.
+func TestArrivedLeavesTheRestToNext(t *testing.T) {
+	far, near := pair(t)
+	r := NewReader(near, Config{Limit: limit})
+	defer r.Release()
+	long := random(6000)
+	whole := join(bin([]byte("one")), bin(long), bin([]byte("two")))
+	far.Write(whole[:100])
+	var got []string
+	handle := func(msg []byte) error { got = append(got, string(msg)); return nil }
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		err := r.Arrived(false, handle)
+		if err == ErrWait {
+			break
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if len(got) != 1 || got[0] != "one" || r.Rest() {
+		t.Fatalf("got %q, and rests", got)
+	}
+	far.Write(whole[100:])
+	for _, want := range []string{string(long), "two"} {
+		if msg, err := r.Next(); err != nil || string(msg) != want {
+			t.Fatalf("got %d bytes, %v, want %d", len(msg), err, len(want))
+		}
+	}
+	if !r.Rest() {
+		t.Error("does not rest behind the last message")
 	}
 }
 

@@ -18,6 +18,7 @@ var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 type source struct {
 	conn    net.Conn
 	raw     syscall.RawConn // nil: not TCP
+	fd      uintptr         // where raw is set
 	try     func(fd uintptr) bool
 	counted interface{ Inc() } // nil: not
 
@@ -32,7 +33,7 @@ func newSource(c net.Conn, counted interface{ Inc() }) *source {
 	s := &source{conn: c, counted: counted}
 	if t, ok := c.(*net.TCPConn); ok {
 		if raw, err := t.SyscallConn(); err == nil {
-			s.raw, s.try = raw, s.attempt
+			raw.Control(func(fd uintptr) { s.raw, s.fd, s.try = raw, fd, s.attempt }) // fails where it is closed
 		}
 	}
 	return s
@@ -86,54 +87,9 @@ func (s *source) attempt(fd uintptr) bool {
 	return s.err != syscall.EAGAIN
 }
 
-// each hands over, as it comes, what one read(2) brought, until got wants no
-// more: it returns whether to go on, and keeps what it is given until then. In
-// one long wait, a read that did not fill its buffer needs no second one to
-// find that there is nothing left: the poller tells of what comes after it, but
-// for an end that came with it, which ended finds.
-func (s *source) each(got func(b *[chunk]byte, n int) bool) error {
-	var failure error
-	err := s.raw.Read(func(fd uintptr) bool {
-		for {
-			b := chunks.Get().(*[chunk]byte)
-			n, err := s.once(fd, b[:])
-			if n <= 0 {
-				chunks.Put(b)
-				if err == syscall.EAGAIN {
-					return false
-				}
-				if failure = err; err == nil {
-					failure = io.EOF
-				}
-				return true
-			}
-			if !got(b, n) {
-				return true
-			}
-			if n < chunk {
-				return false
-			}
-		}
-	})
-	if failure != nil {
-		return failure
-	}
-	return err
-}
-
-// ended reports whether the peer has sent its last byte and all were read. It
-// may be called while another goroutine reads.
-func (s *source) ended() (eof bool) {
-	if s.raw == nil {
-		return false
-	}
-	s.raw.Control(func(fd uintptr) { // an error means that it is closed already
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		eof = n == 0 && err == nil
-	})
-	return eof
-}
+// now reads what has arrived, without waiting: EAGAIN where that is nothing.
+// The connection must be open.
+func (s *source) now(p []byte) (int, error) { return s.once(s.fd, p) }
 
 // once is one read(2), counted.
 func (s *source) once(fd uintptr, p []byte) (int, error) {
