@@ -213,6 +213,24 @@ func (p *Process) Pid() int {
 	return p.cmd.Process.Pid
 }
 
+// Pause stops the process with SIGSTOP and returns when it stands still.
+// SIGCONT lets it go on.
+func (p *Process) Pause(ctx context.Context) error {
+	p.Signal(syscall.SIGSTOP)
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+		if err != nil {
+			return fmt.Errorf("pause %s: %w", p.Name, err)
+		}
+		if _, after, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(after, "T") {
+			return nil
+		}
+		if err := pause(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("pause %s: %w", p.Name, err)
+		}
+	}
+}
+
 // Ops is a URL on the process's operations listener.
 func (p *Process) Ops(path string) string {
 	return fmt.Sprintf("http://%s:%d%s", p.Addr, portOps, path)

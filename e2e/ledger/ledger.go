@@ -86,6 +86,12 @@ func (l *ledger) Input(r rooms.Room, m rooms.Member, data []byte) {
 	}
 }
 
+// Measure gives operators' queries what the book comes to.
+func (l *ledger) Measure(_ rooms.Room, set func(string, float64)) {
+	set("applied", float64(l.book.Total))
+	set("clients", float64(len(l.book.Applied)))
+}
+
 func (l *ledger) Tick(r rooms.Room, _ time.Duration) {
 	l.book.Ticks++
 	if l.book.Ticks%TickRate != 0 {

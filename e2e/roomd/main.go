@@ -17,5 +17,6 @@ func main() {
 		brief,
 		ledger.JournalKind("ledger-journal"),
 		ledger.FleetingKind("ledger-none"),
+		ledger.IdleKind("idle-a"), ledger.IdleKind("idle-b"), ledger.IdleKind("idle-c"), ledger.IdleKind("idle-d"),
 	)
 }

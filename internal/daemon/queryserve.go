@@ -24,7 +24,7 @@ func (c *Cluster) ServeQueries(ops *Ops, reg prometheus.Registerer, scan Scan) {
 	if scan != nil {
 		c.Mesh.OnCall(callQuery, q.scanned)
 	}
-	ops.Handle("POST /v1/query", q)
+	ops.HandleRole(RoleRead, "POST /v1/query", q)
 }
 
 type queries struct {
