@@ -1,14 +1,17 @@
 # Everything here needs Go; tests need Node, Redis and Chromium as well, which
 # `make setup` installs on Debian.
 
-SUITES = unit race fuzz js browser e2e
+SHELL = /bin/bash
 
-.PHONY: help bench-smoke build test soak fuzz hostile fmt setup $(addprefix test-,$(SUITES))
+SUITES = unit race fuzz js browser e2e faults
+
+.PHONY: help bench-smoke build test soak faults fuzz hostile fmt setup $(addprefix test-,$(SUITES))
 
 help:
 	@echo "make build   the three programs, into bin/"
 	@echo "make test    all tests: $(SUITES); one alone: make test-unit"
 	@echo "make soak    the long form: an hour or more"
+	@echo "make faults  break a cluster for FOR (default 60s) by SEED (default: drawn) and judge it"
 	@echo "make hostile the attackers of test-hostile, each for LIMPET_HOSTILE (default 30s)"
 	@echo "make fuzz    every fuzz target for FUZZTIME (default 60s)"
 	@echo "make bench-smoke   the benchmark's gates, briefly; go run ./bench for the whole"
@@ -31,6 +34,9 @@ bench-smoke: test-bench
 
 fuzz:
 	FUZZTIME=$${FUZZTIME:-60s} test/fuzz
+
+faults: setup
+	go run ./e2e/faults -for $${FOR:-60s} -seed $${SEED:-$$RANDOM} $(FAULTS)
 
 hostile: setup
 	LIMPET_HOSTILE=$${LIMPET_HOSTILE:-30s} HOSTILE_TIMEOUT=40m test/hostile

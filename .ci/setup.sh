@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks, on Debian and its kin:
-# a Redis server, Chromium, a C compiler for the race detector, two Python
-# WebSocket clients, and the npm packages of the browser tests. Elsewhere it says what is missing.
+# a Redis server, Chromium, a C compiler for the race detector, nftables to cut
+# links, two Python WebSocket clients, and the npm packages of the browser tests.
+# Elsewhere it says what is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,6 +15,8 @@ for program in go node npm; do
   command -v "$program" >/dev/null || die "$program is missing: install it first"
 done
 
+PATH=$PATH:/usr/sbin:/sbin # where nft is, and not everybody looks
+
 missing=()
 need() { # PROGRAM PACKAGE
   command -v "$1" >/dev/null || missing+=("$2")
@@ -21,6 +24,8 @@ need() { # PROGRAM PACKAGE
 need redis-server redis-server
 need chromium chromium
 need gcc gcc
+need nft nftables
+need ip iproute2
 need_module() { # MODULE PACKAGE
   /usr/bin/python3 -c "import $1" 2>/dev/null || missing+=("$2")
 }

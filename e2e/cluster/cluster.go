@@ -57,18 +57,19 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err := os.WriteFile(c.key, []byte(strings.Repeat("limpet-test-key-", 4)), 0o600); err != nil {
 		return nil, fmt.Errorf("write cluster key: %w", err)
 	}
-	c.Redis = c.process("redis", 1, "redis-server", "--bind", c.addr(1), "--port", fmt.Sprint(portRedis),
-		"--dir", cfg.Dir, "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", "")
+	listen := []string{"--bind", c.addr(1)}
+	for i := range cfg.Hosts {
+		listen = append(listen, c.addr(storeOf(i)))
+	}
+	c.Redis = c.process("redis", 1, "redis-server", append(listen, "--port", fmt.Sprint(portRedis),
+		"--dir", cfg.Dir, "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", "")...)
 	for i := range cfg.Hosts {
 		c.Hosts = append(c.Hosts, c.host(i))
 	}
 	for i := range cfg.Gateways {
 		c.Gateways = append(c.Gateways, c.gateway(i))
 	}
-	if err := c.Redis.Start(); err != nil {
-		return nil, errors.Join(err, c.Stop())
-	}
-	if err := c.Redis.awaitPort(ctx, portRedis); err != nil {
+	if err := c.StartRedis(ctx); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	for _, p := range c.nodes() {
@@ -95,7 +96,11 @@ func (c *Cluster) join() string {
 }
 
 // RedisURL is where the checkpoint store is.
-func (c *Cluster) RedisURL() string { return fmt.Sprintf("redis://%s:%d/0", c.addr(1), portRedis) }
+func (c *Cluster) RedisURL() string { return c.redisURL(1) }
+
+func (c *Cluster) redisURL(last int) string {
+	return fmt.Sprintf("redis://%s:%d/0", c.addr(last), portRedis)
+}
 
 // URLs are the gateways' public addresses.
 func (c *Cluster) URLs() []string {
@@ -114,7 +119,7 @@ func (c *Cluster) common(name, addr string) []string {
 
 func (c *Cluster) host(i int) *Process {
 	name, addr := fmt.Sprintf("host-%d", i+1), c.addr(10+i)
-	args := append(c.common(name, addr), "--link", fmt.Sprintf("%s:%d", addr, portLink), "--redis", c.RedisURL())
+	args := append(c.common(name, addr), "--link", fmt.Sprintf("%s:%d", addr, portLink), "--redis", c.redisURL(storeOf(i)))
 	return c.process(name, 10+i, c.cfg.Roomd, args...)
 }
 

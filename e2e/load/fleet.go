@@ -3,8 +3,8 @@
 package load
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -13,8 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/limpet-games/limpet/client"
-	"github.com/limpet-games/limpet/e2e/check"
-	"github.com/limpet-games/limpet/e2e/ledger"
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -22,83 +20,60 @@ import (
 type Config struct {
 	URLs    []string // gateways
 	Kind    string   // of the ledger rooms
+	Prefix  string   // of the rooms' names; default "room-"
 	Rooms   int
 	PerRoom int
 	AtOnce  int // joins under way at a time; default 64
 	// OnEvent is told of every player's events, on that player's own
 	// goroutine; the event is valid during the call only.
 	OnEvent func(p *Player, e client.Event)
-	Record  bool // keep what History needs: some 200 bytes an event
-}
-
-// Player is one client and its membership of one room.
-type Player struct {
-	Name     string // what the ledger knows it by
-	RoomName string
-	Client   *client.Client
-	Room     *client.Room
-
-	record *record // nil: nothing is kept
-
-	mu   sync.Mutex
-	sent uint64 // inputs sent so far; guarded by mu
-}
-
-// Send sends the player's next input and returns its count.
-func (p *Player) Send() (uint64, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sent++
-	b, err := json.Marshal(ledger.Input{Client: p.Name, N: p.sent})
-	if err != nil {
-		return 0, err
-	}
-	if p.record != nil { // before the send: its ack may come during it
-		p.record.add(check.Event{Kind: check.Sent, N: p.sent})
-	}
-	n, err := p.Room.Send(b)
-	if err != nil {
-		p.sent--
-		return 0, fmt.Errorf("send input of %s: %w", p.Name, err)
-	}
-	if uint64(n) != p.sent {
-		return 0, fmt.Errorf("input %d of %s took number %d", p.sent, p.Name, n)
-	}
-	return p.sent, nil
-}
-
-// Sent is how many inputs the player has sent.
-func (p *Player) Sent() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.sent
+	Record  bool      // keep what History needs: some 250 bytes an event
+	Began   time.Time // from when the records count their time; default now
+	// Rejoin has a new player take the seat of each whose membership ended.
+	Rejoin bool
+	// Fleeting rooms end with their host, and another of the name may follow.
+	Fleeting bool
+	// Journaled rooms never go back.
+	Journaled bool
 }
 
 // Fleet is all the players.
 type Fleet struct {
 	cfg     Config
-	Players []*Player
+	Players []*Player // those that joined at first, by seat
+
+	life      context.Context
+	end       context.CancelFunc
+	replacing sync.WaitGroup
+
+	mu    sync.Mutex
+	seats []*Player // who plays now; guarded by mu
+	later []*Player // those that took a seat later; guarded by mu
 }
 
-// RoomName is the i-th room's name.
+// RoomName is the i-th room's name, without a Config.Prefix.
 func RoomName(i int) string { return fmt.Sprintf("room-%d", i) }
+
+func (f *Fleet) roomName(i int) string { return fmt.Sprintf("%s%d", f.cfg.Prefix, i) }
 
 // Join connects all players and joins their rooms.
 func Join(ctx context.Context, cfg Config) (*Fleet, error) {
-	f := &Fleet{cfg: cfg}
-	g, gctx := errgroup.WithContext(ctx)
-	if cfg.AtOnce == 0 {
-		cfg.AtOnce = 64
+	cfg.AtOnce, cfg.Prefix = cmp.Or(cfg.AtOnce, 64), cmp.Or(cfg.Prefix, "room-")
+	if cfg.Began.IsZero() {
+		cfg.Began = time.Now()
 	}
+	f := &Fleet{cfg: cfg}
+	f.life, f.end = context.WithCancel(context.Background())
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(cfg.AtOnce)
 	for i := range cfg.Rooms * cfg.PerRoom {
-		p := &Player{Name: fmt.Sprintf("c%d", i), RoomName: RoomName(i % cfg.Rooms)}
-		if cfg.Record {
-			p.record = &record{}
-		}
+		p := f.player(i, 0, &Silence{})
 		f.Players = append(f.Players, p)
 		g.Go(func() error { return f.join(gctx, p) })
 	}
+	f.mu.Lock()
+	f.seats = append([]*Player(nil), f.Players...)
+	f.mu.Unlock()
 	if err := g.Wait(); err != nil {
 		f.Close()
 		return nil, err
@@ -106,18 +81,32 @@ func Join(ctx context.Context, cfg Config) (*Fleet, error) {
 	return f, nil
 }
 
+func (f *Fleet) player(seat, turn int, s *Silence) *Player {
+	p := &Player{Name: fmt.Sprintf("c%d", seat), RoomName: f.roomName(seat % f.cfg.Rooms), Silence: s, seat: seat, turn: turn}
+	if turn > 0 {
+		p.Name = fmt.Sprintf("c%d.%d", seat, turn)
+	}
+	if f.cfg.Record {
+		p.record = &record{began: f.cfg.Began}
+	}
+	p.joined = make(chan struct{})
+	return p
+}
+
 func (f *Fleet) join(ctx context.Context, p *Player) error {
-	var err error
-	p.Client, err = client.Dial(ctx, client.Config{
+	defer close(p.joined)
+	c, err := client.Dial(ctx, client.Config{
 		URLs:          f.cfg.URLs,
 		OnEvent:       func(_ *client.Room, e client.Event) { f.told(p, e) },
 		MaxInputBytes: 4 << 20,
 		MaxInputs:     1 << 14,
+		NetDial:       p.dial,
 	})
 	if err != nil {
 		return fmt.Errorf("connect %s: %w", p.Name, err)
 	}
-	p.Room, err = p.Client.Join(ctx, wire.ModeJoinOrCreate, f.cfg.Kind, p.RoomName, nil)
+	p.Client = c
+	p.Room, err = c.Join(ctx, wire.ModeJoinOrCreate, f.cfg.Kind, p.RoomName, nil)
 	if err != nil {
 		return fmt.Errorf("join %s to %s: %w", p.Name, p.RoomName, err)
 	}
@@ -128,9 +117,70 @@ func (f *Fleet) told(p *Player, e client.Event) {
 	if p.record != nil {
 		p.record.told(e)
 	}
+	switch e.(type) {
+	case *client.Message:
+		p.Silence.heard(time.Now())
+	case *client.Left:
+		if f.cfg.Rejoin && !p.closed.Load() {
+			f.replacing.Go(func() { f.replace(p) })
+		}
+	}
 	if f.cfg.OnEvent != nil {
 		f.cfg.OnEvent(p, e)
 	}
+}
+
+// CloseTab ends a player as a closed tab would, and lets a new one take the seat.
+func (f *Fleet) CloseTab(p *Player) {
+	p.closed.Store(true)
+	f.replacing.Go(func() { f.replace(p) })
+}
+
+// replace has a new player take the seat of p, as soon as one gets in.
+func (f *Fleet) replace(p *Player) {
+	<-p.joined
+	if p.Client != nil {
+		p.Client.Close()
+	}
+	for turn := p.turn + 1; f.life.Err() == nil; turn++ {
+		next := f.player(p.seat, turn, p.Silence)
+		ctx, cancel := context.WithTimeout(f.life, 15*time.Second)
+		err := f.join(ctx, next)
+		cancel()
+		f.mu.Lock()
+		f.later = append(f.later, next)
+		if err == nil {
+			f.seats[p.seat] = next
+		}
+		f.mu.Unlock()
+		if err == nil {
+			return
+		}
+		next.closed.Store(true) // may have got in after all
+		if next.Client != nil {
+			next.Client.Close()
+		}
+	}
+}
+
+// Now is who plays at this moment, by seat.
+func (f *Fleet) Now() []*Player {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]*Player(nil), f.seats...)
+}
+
+func (f *Fleet) seat(i int) *Player {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seats[i]
+}
+
+// all is everyone who ever played.
+func (f *Fleet) all() []*Player {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append(append([]*Player(nil), f.Players...), f.later...)
 }
 
 // Play lets every player send rate inputs a second until ctx is done. Sends
@@ -148,88 +198,41 @@ func (f *Fleet) Play(ctx context.Context, rate float64) error {
 		case <-tick.C:
 		}
 		for want := int(time.Since(start).Seconds() * rate * float64(n)); due < want; due++ {
-			if _, err := f.Players[due%n].Send(); err != nil {
+			_, err := f.seat(due % n).Send()
+			if err != nil && !(f.cfg.Rejoin && errors.Is(err, client.ErrOver)) {
 				return err
 			}
 		}
 	}
 }
 
-// Settle waits until every input of every player is durable.
+// Settle waits until every input of everyone who plays is durable.
 func (f *Fleet) Settle(ctx context.Context) error {
-	for _, p := range f.Players {
-		if err := p.Room.Settle(ctx); err != nil {
-			return fmt.Errorf("%s in %s (status %+v): %w", p.Name, p.RoomName, p.Room.Status(), err)
+	for i := range f.Players {
+		for {
+			p := f.seat(i)
+			err := p.Room.Settle(ctx)
+			if err == nil {
+				break
+			}
+			if over := p.closed.Load() || p.Room.Status().Over != nil; !f.cfg.Rejoin || !over || ctx.Err() != nil {
+				return fmt.Errorf("%s in %s (status %+v): %w", p.Name, p.RoomName, p.Room.Status(), err)
+			}
+			select { // until another has taken the seat
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
 	}
 	return nil
 }
 
-// Books asks every room for its book, through a fresh member.
-func (f *Fleet) Books(ctx context.Context) (map[string]ledger.Book, error) {
-	var mu sync.Mutex
-	books := map[string]ledger.Book{}
-	c, err := client.Dial(ctx, client.Config{URLs: f.cfg.URLs, OnEvent: func(r *client.Room, e client.Event) {
-		m, ok := e.(*client.Message)
-		var full struct {
-			Book *ledger.Book `json:"book"`
-		}
-		if !ok || json.Unmarshal(m.Payload, &full) != nil || full.Book == nil {
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		books[r.Name()] = *full.Book
-	}})
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	for i := range f.cfg.Rooms {
-		if err := f.ask(ctx, c, RoomName(i), func() bool { mu.Lock(); defer mu.Unlock(); _, ok := books[RoomName(i)]; return ok }); err != nil {
-			return nil, err
-		}
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	return books, nil
-}
-
-func (f *Fleet) ask(ctx context.Context, c *client.Client, room string, answered func() bool) error {
-	r, err := f.enter(ctx, c, room)
-	if err != nil {
-		return fmt.Errorf("ask %s for its book: %w", room, err)
-	}
-	for !answered() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("ask %s for its book: %w", room, ctx.Err())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return r.Leave(ctx)
-}
-
-// enter joins a room at the pace that the gateway allows one connection.
-func (f *Fleet) enter(ctx context.Context, c *client.Client, room string) (*client.Room, error) {
-	for {
-		r, err := c.Join(ctx, wire.ModeJoin, f.cfg.Kind, room, nil)
-		e, ok := errors.AsType[*wire.Error](err)
-		if !ok || e.Code != wire.CodeRateLimited {
-			return r, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(time.Duration(e.RetryMS) * time.Millisecond):
-		}
-	}
-}
-
 // Close ends all clients. Their rooms keep the places for the grace.
 func (f *Fleet) Close() {
+	f.end()
+	f.replacing.Wait()
 	var wg sync.WaitGroup
-	for _, p := range f.Players {
+	for _, p := range f.all() {
 		if p.Client != nil {
 			wg.Go(p.Client.Close)
 		}

@@ -2,7 +2,9 @@ package load
 
 import (
 	"encoding/json"
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/limpet-games/limpet/client"
 	"github.com/limpet-games/limpet/e2e/check"
@@ -11,14 +13,29 @@ import (
 
 // record keeps what one player sent and was told, in order.
 type record struct {
+	began time.Time
+
 	mu     sync.Mutex
 	events []check.Event // guarded by mu
 }
 
 func (r *record) add(e check.Event) {
+	e.At = time.Since(r.began)
 	r.mu.Lock()
 	r.events = append(r.events, e)
 	r.mu.Unlock()
+}
+
+// takeBack removes the record of an input that was not taken.
+func (r *record) takeBack(n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.events) - 1; i >= 0; i-- {
+		if e := r.events[i]; e.Kind == check.Sent && e.N == n {
+			r.events = append(r.events[:i], r.events[i+1:]...)
+			return
+		}
+	}
 }
 
 func (r *record) told(e client.Event) {
@@ -54,15 +71,28 @@ func read(payload []byte, ev *check.Event) {
 }
 
 // History is what the players sent and were told, and what the rooms hold.
+// Fleeting rooms have no books: each of their incarnations is a room of its own.
 func (f *Fleet) History(books map[string]ledger.Book) check.History {
 	var h check.History
-	for _, p := range f.Players {
+	fleeting := map[string]bool{}
+	for _, p := range f.all() {
 		p.record.mu.Lock()
-		h.Records = append(h.Records, check.Record{Client: p.Name, Room: p.RoomName, Events: p.record.events})
+		rec := check.Record{Client: p.Name, Room: f.cfg.Kind + "/" + p.RoomName, Events: p.record.events, Closed: p.closed.Load()}
 		p.record.mu.Unlock()
+		if len(rec.Events) == 0 {
+			continue // never got in
+		}
+		if f.cfg.Fleeting {
+			rec.Room = fmt.Sprintf("%s@%d", rec.Room, rec.Events[0].Incarnation)
+			fleeting[rec.Room] = true
+		}
+		h.Records = append(h.Records, rec)
+	}
+	for name := range fleeting {
+		h.Rooms = append(h.Rooms, check.Room{Name: name, Lost: true, Window: window})
 	}
 	for name, b := range books {
-		room := check.Room{Name: name, Applied: map[string][]uint64{}}
+		room := check.Room{Name: f.cfg.Kind + "/" + name, Applied: map[string][]uint64{}, Journaled: f.cfg.Journaled, Window: window}
 		for client, spans := range b.Applied {
 			room.Applied[client] = spans.Numbers()
 		}
@@ -70,3 +100,7 @@ func (f *Fleet) History(books map[string]ledger.Book) check.History {
 	}
 	return h
 }
+
+// window is how many messages a ledger keeps at least for members that come
+// back: its bytes run out before the messages that a kind keeps by default.
+const window = 256
