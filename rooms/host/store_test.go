@@ -205,7 +205,7 @@ func (s *memStore) handOff(q snapshot.HandOffRequest) snapshot.HandOffResult {
 	n.claim.Epoch = max(r.claim.Epoch, wire.Epoch(time.Now().UnixMilli())) + 1
 	n.claim.Nonce, n.holder, n.created, n.seq = q.Nonce, q.Holder, false, q.Seq
 	if q.Seq > 0 {
-		n.data, n.journal = q.Data, r.journal.After(q.Journal)
+		n.data, n.prev, n.journal = q.Data, r.data, r.journal.After(q.Journal)
 	}
 	s.rooms[q.Claim.Room] = &n
 	return snapshot.HandOffResult{Claim: n.claim}

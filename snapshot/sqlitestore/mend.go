@@ -73,11 +73,14 @@ func setCheckpointAside(ctx context.Context, tx *sql.Tx, req snapshot.MendReques
 	)
 }
 
+// setEntriesAside passes over an entry that the checkpoint covers: a later save
+// came first.
 func setEntriesAside(ctx context.Context, tx *sql.Tx, req snapshot.MendRequest) error {
+	const where = " FROM journal WHERE name = ? AND n >= ? AND (SELECT base FROM room WHERE room.name = journal.name) < ?"
 	name, from := string(req.Claim.Room), int64(req.Entry)
 	return inOrder(ctx, tx,
-		statement{"INSERT INTO aside (name, entry, at, data) SELECT name, n, ?, entry FROM journal WHERE name = ? AND n >= ?", []any{nowMS(), name, from}},
-		statement{"DELETE FROM journal WHERE name = ? AND n >= ?", []any{name, from}},
+		statement{"INSERT INTO aside (name, entry, at, data) SELECT name, n, ?, entry" + where, []any{nowMS(), name, from, from}},
+		statement{"DELETE" + where, []any{name, from, from}},
 	)
 }
 

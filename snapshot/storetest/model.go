@@ -157,7 +157,7 @@ func (m *model) handOff(req snapshot.HandOffRequest, got snapshot.HandOffResult)
 	n.claim.Nonce, n.claim.Epoch = req.Nonce, got.Claim.Epoch
 	n.holder, n.created, n.seq = req.Holder, false, req.Seq
 	if req.Seq > 0 {
-		n.data, n.journal = req.Data, r.journal.After(req.Journal)
+		n.data, n.prev, n.journal = req.Data, r.data, r.journal.After(req.Journal)
 	}
 	if got.Err != nil || got.Claim != n.claim || n.claim.Epoch <= r.claim.Epoch {
 		return fmt.Errorf("hand-off: got %v, want %v above %d", got, n.claim, r.claim.Epoch)
