@@ -117,7 +117,7 @@ func (a *activation) ask(ctx context.Context, n *Node) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	a.s.table.put(loc)
+	a.s.keep(loc)
 	a.s.pass(change{place: place(loc)})
 	return loc, nil
 }

@@ -101,11 +101,12 @@ const seats = 50
 
 // fakeHost runs rooms in claims only.
 type fakeHost struct {
-	id      NodeID
-	addr    string
-	claims  *claims
-	refuse  atomic.Pointer[wire.Error]
-	refused atomic.Int32
+	id         NodeID
+	addr       string
+	claims     *claims
+	refuse     atomic.Pointer[wire.Error]
+	refused    atomic.Int32
+	superseded atomic.Pointer[Location]
 }
 
 func (h *fakeHost) Activate(_ context.Context, room wire.RoomID, mode wire.Mode, floor wire.Epoch) (Location, error) {
@@ -131,6 +132,8 @@ func (h *fakeHost) each(yield func(claim) bool) {
 		}
 	}
 }
+
+func (h *fakeHost) Superseded(newer Location) { h.superseded.Store(&newer) }
 
 func (h *fakeHost) Live(yield func(Location) bool) {
 	h.each(func(r claim) bool { return yield(r.loc) })

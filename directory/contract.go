@@ -55,6 +55,11 @@ type Host interface {
 	Activate(ctx context.Context, room wire.RoomID, mode wire.Mode, floor wire.Epoch) (Location, error)
 	// Live calls yield for every room that lives here, for registration.
 	Live(yield func(Location) bool)
+	// Superseded tells that a room which lives here also lives, or lived, at a
+	// place with a higher epoch: the store granted it to another copy, so this
+	// one must be over. Called for many places of which few are news: it looks
+	// for its copy and returns; what has to wait waits elsewhere.
+	Superseded(newer Location)
 	// Open lists rooms of a kind that take members now, at most most.
 	Open(kind string, most int) []OpenRoom
 }

@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/limpet-games/limpet/internal/link"
@@ -23,6 +24,9 @@ func (s *Service) handleLocate(ctx context.Context, _ *link.Link, body []byte) (
 	call, err := decode[locateCall](body)
 	if err != nil {
 		return nil, err
+	}
+	if call.Hops > maxHops {
+		return nil, wire.Refuse(wire.CodeBadRequest, fmt.Sprintf("request was passed on %d times: want at most %d", call.Hops, maxHops))
 	}
 	req := Request{Room: call.Room, Mode: call.Mode, After: call.After, Not: call.Not}
 	loc, err := s.locate(ctx, req, call.Hops)

@@ -70,7 +70,7 @@ func NewMembers(cfg MembersConfig) (*Members, error) {
 	}
 	m.local = Node{
 		ID: m.self, Role: cfg.Role, Link: cfg.LinkAddr, Ops: cfg.OpsAddr,
-		Kinds: cfg.Kinds, Build: cfg.Build, started: uint64(time.Now().UnixMilli()),
+		Kinds: cfg.Kinds, Build: cfg.Build, started: uint64(cfg.clock().UnixMilli()),
 	}
 	if err := checkMeta(&m.local); err != nil {
 		return nil, err
@@ -199,7 +199,7 @@ func (m *Members) announceLocked() {
 // publishLocked replaces the view by one made from nodes.
 func (m *Members) publishLocked() {
 	old := m.view.Load()
-	m.view.Store(newView(old, m.nodes, m.kinds, time.Now()))
+	m.view.Store(newView(old, m.cfg.partitions, m.nodes, m.kinds, time.Now()))
 	m.dirty = false
 	close(m.changed)
 	m.changed = make(chan struct{})

@@ -61,7 +61,7 @@ func newMemberMetrics(r prometheus.Registerer, m *Members) memberMetrics {
 type serviceMetrics struct {
 	lookups, hits, forwards, limit, unreachable   prometheus.Counter
 	activations, failures, held, turnedDown       prometheus.Counter
-	evicted, entries, unsent                      prometheus.Counter
+	evicted, entries, unsent, duplicates          prometheus.Counter
 	openFound, openCreated, openAsked, openMissed prometheus.Counter
 }
 
@@ -83,6 +83,7 @@ func newServiceMetrics(r prometheus.Registerer, s *Service) serviceMetrics {
 		turnedDown:  c("turned_down", "Hosts that could not take a room."),
 		evicted:     c("entries_evicted", "Entries given up because the table was full."),
 		entries:     c("entries_received", "Changes of entries that other hosts sent."),
+		duplicates:  c("duplicates", "Times two copies of a room showed in the entries, of which one is told to end."),
 		unsent:      c("entries_unsent", "Changes of entries that could not be sent."),
 		openFound:   c("open_found", "Searches for any open room that found one."),
 		openCreated: c("open_created", "Searches for any open room that made one."),

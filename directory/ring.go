@@ -161,7 +161,10 @@ func mix(x uint64) uint64 {
 // fewer than Replicas where there are fewer hosts.
 func (r *Ring) Owners(partition int) func(yield func(*Node) bool) {
 	return func(yield func(*Node) bool) {
-		for _, i := range r.owners[partition] {
+		if len(r.owners) == 0 {
+			return
+		}
+		for _, i := range r.owners[partition%len(r.owners)] {
 			if i == noOwner || !yield(r.hosts[i]) {
 				return
 			}
@@ -171,8 +174,8 @@ func (r *Ring) Owners(partition int) func(yield func(*Node) bool) {
 
 // Primary is a room's first owner, nil where there is no host.
 func (r *Ring) Primary(room wire.RoomID) *Node {
-	if i := r.owners[PartitionOf(room)][0]; i != noOwner {
-		return r.hosts[i]
+	for o := range r.Owners(PartitionOf(room)) {
+		return o
 	}
 	return nil
 }

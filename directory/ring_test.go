@@ -283,7 +283,7 @@ func viewOf(all ...*Node) *View {
 			kinds[k] = true
 		}
 	}
-	return newView(nil, nodes, kinds, time.Now())
+	return newView(nil, Partitions, nodes, kinds, time.Now())
 }
 
 func BenchmarkRing(b *testing.B) {

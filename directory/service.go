@@ -96,8 +96,36 @@ func (s *Service) Run(ctx context.Context) error {
 // Host.Activate.
 func (s *Service) Register(all ...Location) {
 	for _, loc := range all {
-		s.table.put(loc)
+		s.keep(loc)
 		s.pass(change{place: place(loc)})
+	}
+}
+
+// keep takes an entry in. Where two copies of a room show, the one with the
+// lower epoch is over, or ought to be: its host is told of the other. That is
+// how a host learns it which can't ask the store, and how a partition's
+// duplicates end soon after it has healed.
+func (s *Service) keep(loc Location) {
+	newer, older, two := s.table.put(loc)
+	if two && older.Node != newer.Node && s.cfg.Members.View().Node(older.Node) != nil {
+		s.metrics.duplicates.Inc()
+		s.tell(older.Node, newer)
+	}
+}
+
+// tell passes a place on to one node.
+func (s *Service) tell(to NodeID, loc Location) {
+	if to != s.self {
+		s.outbox.put(to, change{place: place(loc)})
+	} else {
+		s.supersede(loc)
+	}
+}
+
+// supersede tells this host of a copy elsewhere.
+func (s *Service) supersede(newer Location) {
+	if newer.Node != s.self {
+		s.cfg.Host.Superseded(newer)
 	}
 }
 
@@ -140,11 +168,18 @@ func (s *Service) handleEntries(_ context.Context, _ *link.Link, body []byte) ([
 		if c.Gone {
 			s.table.remove(c.Room, c.Epoch)
 		} else if !s.cfg.Members.Buried(c.Node) {
-			s.table.put(Location(c.place))
+			s.hear(Location(c.place))
 		}
 	}
 	s.metrics.entries.Add(float64(len(call.Changes)))
 	return nil, nil
+}
+
+// hear takes in what another node says of a room: an entry of a partition
+// owned here, as that node sees it, or news for this host about its own copy.
+func (s *Service) hear(loc Location) {
+	s.keep(loc)
+	s.supersede(loc)
 }
 
 // registerWithin spreads what hosts send after the ring has changed.
@@ -152,10 +187,7 @@ const registerWithin = 300 * time.Millisecond
 
 // followRing registers this host's rooms with owners that are new.
 func (s *Service) followRing(ctx context.Context) {
-	known := &Ring{owners: make([][Replicas]int16, Partitions)}
-	for p := range known.owners {
-		known.owners[p][0] = noOwner
-	}
+	known := &Ring{}
 	for {
 		changed := s.cfg.Members.Changed()
 		v := s.cfg.Members.View()
@@ -188,7 +220,7 @@ func (s *Service) registerNew(before, after *Ring) {
 				continue
 			}
 			if o.ID == s.self {
-				s.table.put(loc)
+				s.keep(loc)
 			} else {
 				s.outbox.put(o.ID, change{place: place(loc)})
 			}
@@ -205,7 +237,7 @@ func (s *Service) repeat(ctx context.Context) {
 		s.table.drop(func(loc Location) bool { return !ring.owns(PartitionOf(loc.Room), s.self) })
 		s.cfg.Host.Live(func(loc Location) bool {
 			if ring.owns(PartitionOf(loc.Room), s.self) {
-				s.table.put(loc)
+				s.keep(loc)
 			}
 			s.pass(change{place: place(loc)})
 			return true

@@ -28,16 +28,17 @@ func (t *table) get(room wire.RoomID) (Location, bool) {
 	return loc, ok
 }
 
-// put takes a location in and reports whether it was news. A full table gives
-// up any other entry: its room is found again by its claim.
-func (t *table) put(loc Location) bool {
+// put takes a location in unless the entry's epoch is higher, and returns the
+// two of them, the newer and the older: ok if they are different copies. A full
+// table gives up any other entry: its room is found again by its claim.
+func (t *table) put(loc Location) (newer, older Location, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old, ok := t.m[loc.Room]
-	if ok && old.Epoch >= loc.Epoch {
-		return false
+	old, had := t.m[loc.Room]
+	if had && old.Epoch >= loc.Epoch {
+		return old, loc, old.Epoch > loc.Epoch
 	}
-	if !ok && len(t.m) >= t.most {
+	if !had && len(t.m) >= t.most {
 		for room := range t.m {
 			delete(t.m, room)
 			t.evicted()
@@ -45,7 +46,7 @@ func (t *table) put(loc Location) bool {
 		}
 	}
 	t.m[loc.Room] = loc
-	return true
+	return loc, old, had
 }
 
 // remove forgets a room as it was at an epoch; a later one stays.

@@ -34,9 +34,9 @@ func TestTableConverges(t *testing.T) {
 				}
 				continue
 			}
-			fresh := tab.put(at(string(room), "h1", e))
-			if fresh != (e > highest[room]) {
-				t.Fatalf("put %s at %d: %v, it was at %d", room, e, fresh, highest[room])
+			newer, older, two := tab.put(at(string(room), "h1", e))
+			if two != (highest[room] > 0 && e != highest[room]) || two && (newer.Epoch != max(e, highest[room]) || older.Epoch != min(e, highest[room])) {
+				t.Fatalf("put %s at %d: newer %d, older %d, two copies %v; it was at %d", room, e, newer.Epoch, older.Epoch, two, highest[room])
 			}
 			highest[room] = max(highest[room], e)
 		}

@@ -27,7 +27,7 @@ func (v *View) Known(kind string) bool { return v.kinds[kind] }
 
 // newView makes the view that follows old. The ring is made again only when
 // hosts came or went, not for a load report.
-func newView(old *View, nodes map[NodeID]*Node, kinds map[string]bool, now time.Time) *View {
+func newView(old *View, partitions int, nodes map[NodeID]*Node, kinds map[string]bool, now time.Time) *View {
 	v := &View{byID: make(map[NodeID]*Node, len(nodes)), kinds: kinds, settled: now}
 	for id, n := range nodes {
 		v.byID[id] = n
@@ -47,7 +47,7 @@ func newView(old *View, nodes map[NodeID]*Node, kinds map[string]bool, now time.
 	if old != nil {
 		v.Ring = old.Ring.next(v.Hosts)
 	} else {
-		v.Ring = newRing(v.Hosts)
+		v.Ring = ringOf(v.Hosts, partitions)
 	}
 	return v
 }

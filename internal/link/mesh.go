@@ -23,6 +23,9 @@ type Config struct {
 	MaxLinks   int           // inbound links; more are refused; default 4096
 	Heartbeat  time.Duration // default 500 ms; higher detects a silent peer later
 	DialWithin time.Duration // bound on a dial and its handshake; default 1 s
+	// Dial connects to an address; nil: by TCP. An address where no process
+	// listens is ECONNREFUSED.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
 	Log     zerolog.Logger
 	Metrics prometheus.Registerer // nil: none
@@ -43,6 +46,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.DialWithin == 0 {
 		c.DialWithin = time.Second
+	}
+	if c.Dial == nil {
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", addr)
+		}
 	}
 }
 
@@ -267,8 +276,7 @@ func (m *Mesh) dial(node, addr string) (*Link, error) {
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.DialWithin)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	conn, err := m.cfg.Dial(ctx, addr)
 	if err != nil {
 		m.wg.Done()
 		return nil, err

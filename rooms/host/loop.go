@@ -62,6 +62,7 @@ type room struct {
 	status status
 	calls  pulse
 	going  atomic.Bool // a move of it is under way
+	doubt  atomic.Bool // whether another copy replaced it is being looked into
 }
 
 // run is the room's loop. It returns why the copy is over.

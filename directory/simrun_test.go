@@ -1,0 +1,50 @@
+package directory
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestSimulation breaks small clusters for LIMPET_SIM_HOURS virtual hours, a
+// few minutes where it isn't set. LIMPET_SIM_SEED is the first seed.
+func TestSimulation(t *testing.T) {
+	hours, seed := 0.1, uint64(1)
+	if v, err := strconv.ParseFloat(os.Getenv("LIMPET_SIM_HOURS"), 64); err == nil {
+		hours = v
+	}
+	if v, err := strconv.ParseUint(os.Getenv("LIMPET_SIM_SEED"), 10, 64); err == nil {
+		seed = v
+	}
+	for i := range 2 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			left := time.Duration(hours * float64(time.Hour) / 2)
+			for seed := seed + uint64(i); left > 0 && !t.Failed(); seed += 2 {
+				left -= simulate(t, seed, 2+int(seed)%3, 10*time.Minute)
+			}
+		})
+	}
+}
+
+// simulate breaks one cluster for a time, and returns how long it was.
+func simulate(t *testing.T, seed uint64, hosts int, long time.Duration) (took time.Duration) {
+	wall := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		s := newSimulation(t, seed, 12)
+		s.cluster(hosts)
+		for time.Since(start) < long && !s.over() {
+			s.trouble()
+		}
+		took = time.Since(start)
+		s.end()
+		t.Logf("seed %d: %s, %d hosts: %d lookups, %d answered, slowest %s; %d claims, %d proofs of death; one membership within %s, entries mended within %s",
+			seed, took.Round(time.Second), hosts, s.lookups, s.answers, s.slowest.Round(time.Millisecond), s.store.grants, s.store.proofs,
+			s.healed.Round(time.Millisecond), s.mended.Round(time.Millisecond))
+	})
+	t.Logf("%.0f times as fast as the clock", float64(took)/float64(time.Since(wall)))
+	return took
+}
