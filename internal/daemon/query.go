@@ -10,6 +10,7 @@ import (
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/query"
+	"github.com/limpet-games/limpet/wire"
 )
 
 // callQuery puts a query, its text, to a host's rooms; the answer is the
@@ -139,7 +140,8 @@ func (a *asking) take(p hostPart) {
 	switch {
 	case p.err == nil:
 		a.all.Merge(p.partial)
-	case errors.Is(p.err, context.DeadlineExceeded), errors.Is(p.err, context.Canceled):
+	case errors.Is(p.err, context.DeadlineExceeded), errors.Is(p.err, context.Canceled),
+		wire.CodeOf(p.err).Code == wire.CodeTimeout: // the host's clock ran out first
 		a.miss(p.node, tooLate)
 	default:
 		a.miss(p.node, p.err.Error())
