@@ -76,6 +76,7 @@ func NewService(cfg ServiceConfig) *Service {
 	cfg.Mesh.OnCall(callEntries, s.handleEntries)
 	cfg.Mesh.OnCall(callActivate, s.handleActivate)
 	cfg.Mesh.OnCall(callOpen, s.handleOpen)
+	cfg.Mesh.Only(RoleHost.String(), callEntries, callActivate)
 	return s
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"net/netip"
 
@@ -36,6 +37,9 @@ type Config struct {
 	Name      string // shown to clients in the welcome
 	Mesh      *link.Mesh
 	Directory Directory
+
+	// TLS is what clients speak on the listener; nil: they speak in the clear.
+	TLS *tls.Config
 
 	// Cluster and Keys make resume tokens: the first key signs, all verify, so
 	// that keys can be changed one gateway at a time. Every gateway of a cluster

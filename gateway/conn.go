@@ -43,6 +43,7 @@ type conn struct {
 	frames   bucket
 	bytes    bucket
 	controls bucket
+	reads    bucket
 	lists    bucket
 	seats    bucket    // joins and resumes
 	forged   int       // resume tokens that were none
@@ -64,7 +65,7 @@ func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
 	l := &g.limits
 	c := &conn{
 		g: g, nc: nc, from: from, offered: offered,
-		frames: newBucket(l.Frames), bytes: newBucket(l.Bytes), controls: newBucket(l.Controls),
+		frames: newBucket(l.Frames), bytes: newBucket(l.Bytes), controls: newBucket(l.Controls), reads: newBucket(l.Reads),
 		lists: newBucket(l.Lists), seats: newBucket(l.JoinRate), complain: newBucket(4),
 		sessions: map[wire.Handle]*session{},
 	}
@@ -72,7 +73,7 @@ func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
 	c.out.limits, c.out.drops, c.out.drain = l, &g.metrics.drops, c.drain
 	c.out.open(nc)
 	c.loop = g.loopFor()
-	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong, Reads: g.metrics.reads})
+	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong, Read: c.read})
 	if fd, ok := c.in.FD(); ok {
 		c.fd = fd
 	} else {
@@ -140,6 +141,25 @@ func (c *conn) greet() error {
 		InputLimit: inputLimit, Gateway: c.g.cfg.Name,
 	}))
 	return nil
+}
+
+// readPause is how long a connection waits between reads that brings its bytes
+// in too many pieces: meanwhile they gather.
+const readPause = 20 * time.Millisecond
+
+// read counts a read call. Tiny pieces cost a system call each, or under TLS a
+// record, whatever the limits on what they carry.
+func (c *conn) read() {
+	c.g.metrics.reads.Inc()
+	switch {
+	case c.reads.allow(c.clock()):
+	case c.looped: // which can't wait: a goroutine does, behind what has come
+		c.g.metrics.readsPaced.Inc()
+		c.debt = max(c.debt, readPause)
+	default:
+		c.g.metrics.readsPaced.Inc()
+		time.Sleep(readPause)
+	}
 }
 
 func (c *conn) authenticate(token []byte) error {
@@ -221,8 +241,7 @@ func (c *conn) linger() {
 	defer late.Stop()
 	c.out.flush()
 	c.drains.Wait()
-	half, ok := c.nc.(interface{ CloseWrite() error })
-	if ok && !c.out.failed() && half.CloseWrite() == nil {
+	if !c.out.failed() && halfClose(c.nc, c.g.limits.Linger) {
 		c.nc.SetReadDeadline(time.Now().Add(c.g.limits.Linger))
 		discard(c.nc)
 	}

@@ -116,7 +116,7 @@ func (g *Gateway) unwelcome(r *http.Request) (status int, text string) {
 	if err != nil {
 		return http.StatusForbidden, "origin is not allowed"
 	}
-	if g.origins[origin] || sameHost(origin, r.Host) {
+	if g.origins[origin] || sameHost(origin, r) {
 		return 0, ""
 	}
 	return http.StatusForbidden, "origin " + origin + " is not allowed"
@@ -141,11 +141,16 @@ func parseOrigin(s string) (string, error) {
 }
 
 // sameHost reports whether a page of the host that the request was sent to has
-// made it. A host without a port has the default of either scheme, for behind
-// a proxy that ends TLS the request does not tell which it was.
-func sameHost(origin, host string) bool {
-	for _, scheme := range []string{"http", "https"} {
-		if own, err := parseOrigin(scheme + "://" + host); err == nil && own == origin {
+// made it. Without TLS here, a host without a port has the default of either
+// scheme, for behind a proxy that ends TLS the request does not tell which it
+// was.
+func sameHost(origin string, r *http.Request) bool {
+	schemes := []string{"http", "https"}
+	if r.TLS != nil {
+		schemes = schemes[1:]
+	}
+	for _, scheme := range schemes {
+		if own, err := parseOrigin(scheme + "://" + r.Host); err == nil && own == origin {
 			return true
 		}
 	}
@@ -173,7 +178,7 @@ func (g *Gateway) unreserve() {
 // the HTTP server's holds buffers and a deep stack.
 func (g *Gateway) adopt(nc net.Conn, from netip.Addr, offered []byte) bool {
 	nc.SetDeadline(time.Time{})
-	if t, ok := nc.(*net.TCPConn); ok {
+	if t := socketOf(nc); t != nil {
 		t.SetNoDelay(true)
 		t.SetWriteBuffer(g.limits.SendBuffer)
 	}

@@ -79,6 +79,7 @@ func (g *Gateway) register(m *link.Mesh) {
 	m.OnMessage(peer.KindLeft, g.onLeft)
 	m.OnMessage(peer.KindGone, g.onGone)
 	m.OnMessage(peer.KindMoved, g.onMoved)
+	m.Only("host", peer.KindAttached, peer.KindRefused, peer.KindOutput, peer.KindAcks, peer.KindTell, peer.KindLeft, peer.KindGone, peer.KindMoved)
 	m.OnBatch(g.onBatch)
 	m.OnDown(g.onDown)
 }

@@ -32,6 +32,9 @@ type Limits struct {
 	// Controls bounds pings, pongs and fragments a second, with bursts of twice
 	// that; a connection above it is cut. Default 10.
 	Controls int
+	// Reads bounds the pieces a second in which a connection's bytes come, with
+	// bursts of twice that; one above it is read 50 times a second. Default 500.
+	Reads    int
 	JoinRate int // joins and resumes a second and connection, with bursts of twice that; more are refused; default 20
 	Lists    int // room lists a second and connection; more are refused; default 4
 
@@ -68,7 +71,7 @@ func (l *Limits) setDefaults() {
 		def int
 	}{
 		{&l.Connections, 20_000}, {&l.HTTP, 1024}, {&l.Rooms, 16}, {&l.Routes, 100_000}, {&l.Joins, 4096},
-		{&l.Frames, 120}, {&l.Bytes, 64 << 10}, {&l.Controls, 10}, {&l.Lists, 4},
+		{&l.Frames, 120}, {&l.Bytes, 64 << 10}, {&l.Controls, 10}, {&l.Reads, 500}, {&l.Lists, 4},
 		{&l.JoinRate, 20}, {&l.AddressConnections, 64}, {&l.AddressHandshakes, 10},
 		{&l.OutboxBytes, 256 << 10}, {&l.OutboxFrames, 1024}, {&l.SendBuffer, 64 << 10}, {&l.Finds, 64},
 	} {

@@ -33,6 +33,7 @@ type metrics struct {
 	addresses  prometheus.Gauge
 	drains     prometheus.Counter
 	reads      prometheus.Counter
+	readsPaced prometheus.Counter
 
 	in, out [256]prometheus.Counter // frames by type
 	drops   dropMetrics
@@ -95,6 +96,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Help: "From the loss of a room's host to its members being attached again.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)})
 	frames := vec("frames_total", "Client protocol frames, by direction and type.", "direction", "type")
 	writes := counter("socket_writes_total", "Write calls on players' sockets.")
+	m.readsPaced = counter("reads_paced_total", "Reads that were put off, for connections whose bytes come in too many pieces.")
 	m.reads = counter("socket_reads_total", "Read calls on players' sockets that brought data or found none.")
 	m.resolve(frames)
 	m.drops.writes = writes

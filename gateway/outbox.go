@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"net"
 	"sync"
 	"syscall"
@@ -16,6 +17,8 @@ type outbox struct {
 	raw    syscall.RawConn       // nil: not TCP
 	fd     uintptr               // where raw is set; open until the outbox is closed
 	wait   func(fd uintptr) bool // for drainAll: writes what the socket takes; false while that is nothing
+	tls    *tls.Conn             // nil: plain
+	cipher *ciphertext           // under tls
 	limits *Limits
 	drops  *dropMetrics
 	drain  func() // starts drainAll in a goroutine
@@ -119,7 +122,7 @@ func (o *outbox) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.promised = false
-	if o.draining || o.dead || o.frames == 0 {
+	if o.draining || o.dead || !o.waits() {
 		return
 	}
 	if o.raw != nil && !o.writeNow() {

@@ -44,6 +44,9 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		}
 		srv.Close()
 	})
+	if g.cfg.TLS != nil {
+		ln = secured{ln, g.cfg.TLS}
+	}
 	err := srv.Serve(ln)
 	g.farewell() // also when the listener broke
 	srv.Close()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -15,9 +16,13 @@ import (
 // goroutine on anything else.
 func (o *outbox) open(c net.Conn) {
 	o.conn = c
-	t, ok := c.(*net.TCPConn)
-	if !ok {
+	t := socketOf(c)
+	if t == nil {
 		return
+	}
+	if o.tls, _ = c.(*tls.Conn); o.tls != nil {
+		o.cipher = o.tls.NetConn().(*ciphertext) // socketOf has found it
+		o.cipher.hold()
 	}
 	raw, err := t.SyscallConn()
 	if err != nil {
@@ -43,8 +48,12 @@ func (o *outbox) writeNow() (blocked bool) {
 
 // writeSome writes until nothing waits or the socket is full. mu is held.
 func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
-	for o.frames > 0 {
-		p := o.gather()
+	for o.waits() {
+		p, err := o.next()
+		if err != nil {
+			o.fail()
+			return false, wrote
+		}
 		n, err := write(fd, p)
 		o.drops.writes.Inc()
 		whole := n == len(p)
@@ -53,13 +62,45 @@ func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
 			o.fail()
 			return false, wrote
 		}
-		o.sent(n)
+		o.took(n)
 		wrote = wrote || n > 0
 		if !whole {
 			return true, wrote
 		}
 	}
 	return false, wrote
+}
+
+// waits reports whether something is to be written. mu is held.
+func (o *outbox) waits() bool {
+	return o.frames > 0 || o.cipher != nil && len(o.cipher.waiting()) > 0
+}
+
+// next is what the socket is to take next. Under TLS, frames are sealed when
+// all that was sealed before is out: until then they can still be replaced. mu
+// is held.
+func (o *outbox) next() ([]byte, error) {
+	if o.cipher == nil {
+		return o.gather(), nil
+	}
+	if p := o.cipher.waiting(); len(p) > 0 {
+		return p, nil
+	}
+	p := o.gather()
+	p = p[:min(len(p), gatherMost)] // the rest of a long frame goes with the next
+	_, err := o.tls.Write(p)
+	o.dropScratch()
+	o.sent(len(p))
+	return o.cipher.waiting(), err
+}
+
+// took forgets what the socket has taken of next. mu is held.
+func (o *outbox) took(n int) {
+	if o.cipher != nil {
+		o.cipher.took(n)
+		return
+	}
+	o.sent(n)
 }
 
 // write is one write(2). A socket that is full takes 0 bytes without an error.
@@ -99,7 +140,7 @@ func (o *outbox) drainAll() (stalled bool) {
 			return errors.Is(err, os.ErrDeadlineExceeded)
 		}
 		o.mu.Lock()
-		if o.frames == 0 {
+		if !o.waits() {
 			o.draining = false
 			o.mu.Unlock()
 			return false

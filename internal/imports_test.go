@@ -28,8 +28,9 @@ var allowed = map[string]map[string]string{
 	"wire":      {},
 	"wire/peer": {"wire": "ids and the codec"},
 	"internal/link": {
-		"wire": "errors cross a link as wire errors", outside: "logs and metrics",
+		"wire": "errors cross a link as wire errors", "internal/certs": "who is at the other end", outside: "logs and metrics",
 	},
+	"internal/certs": {outside: "logs and metrics"},
 	"snapshot": {
 		"wire": "rooms' ids and epochs", outside: "checksums, compression, logs and metrics",
 	},
@@ -79,12 +80,12 @@ var allowed = map[string]map[string]string{
 	"web":            {},
 	"internal/query": {outside: "CBOR"},
 	"internal/daemon": {
-		"wire": "ids and errors", "internal/query": "the language of POST /v1/query", "internal/link": "the process's links", "directory": "the process's view",
-		outside: "logs and metrics",
+		"wire": "ids and errors", "internal/query": "the language of POST /v1/query", "internal/link": "the process's links",
+		"internal/certs": "its certificate", "directory": "the process's view", outside: "logs and metrics",
 	},
 	"internal/gatewayd": {
 		"wire": "limits", "internal/link": "errors of links", "internal/daemon": "flags and lifetimes", "directory": "where rooms are",
-		"gateway": "the edge itself", "gateway/auth": "players' tokens", "web": "the demo", outside: "logs and metrics",
+		"internal/certs": "what players are shown", "gateway": "the edge itself", "gateway/auth": "players' tokens", "web": "the demo", outside: "logs and metrics",
 	},
 	"bench/...": {anything: "measures all of it", outside: "reports"},
 	"cmd/...":   {anything: "wiring", outside: "logs"},

@@ -72,7 +72,7 @@ func (s *System) startLimpet(ctx context.Context, p Params) error {
 		if i > 0 {
 			name = fmt.Sprintf("gatewayd-%d", i+1)
 		}
-		gateway := append(append([]string{p.Binaries + "/gatewayd"}, common(last)...), "--listen", net.addr(last, portPublic),
+		gateway := append(append([]string{p.Binaries + "/gatewayd"}, common(last)...), "--listen", net.addr(last, portPublic), "--insecure-no-tls",
 			"--connection-frames", "100000", "--connection-bytes", "100000000", "--heartbeat", "1m", "--join-within", "1m")
 		if err := s.startNode(ctx, p, name, net.addr(last, portOps), nil, gateway); err != nil {
 			return err

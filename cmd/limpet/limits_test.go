@@ -20,6 +20,7 @@ import (
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/gateway"
 	"github.com/limpet-games/limpet/gateway/auth"
+	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/rooms"
@@ -241,6 +242,10 @@ func metricNames(t *testing.T) map[string]bool {
 	if _, err := auth.New(auth.Config{JWKS: "https://example.org/keys", Log: log, Metrics: r}); err != nil {
 		t.Fatal(err)
 	}
+	pair := certFiles(t)
+	if _, err := certs.Server(pair+".pem", pair+"-key.pem", certs.Watch{Log: log, Metrics: r, What: "players"}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := daemon.NewOps(daemon.OpsFlags{Addr: "127.0.0.1:0"}, log, r); err != nil {
 		t.Fatal(err)
 	}
@@ -253,6 +258,20 @@ func metricNames(t *testing.T) map[string]bool {
 		names[name] = true
 	}
 	return names
+}
+
+// certFiles makes a certificate and its key at NAME.pem and NAME-key.pem.
+func certFiles(t *testing.T) (name string) {
+	t.Helper()
+	ca, err := certs.NewAuthority("c", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = filepath.Join(t.TempDir(), "edge")
+	if err := ca.IssueServer([]string{"localhost"}, time.Now(), time.Hour, name+".pem", name+"-key.pem"); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // where is a directory that is never asked.

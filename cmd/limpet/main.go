@@ -37,6 +37,7 @@ func commands() []command {
 		{"query", "ask all live rooms a question, and print the answer as a table", runQuery},
 		{"drain", "empty a host: its rooms move to others, live", runDrain},
 		{"ps", "list gateways, room hosts and rooms", runPs},
+		{"certs", "make the certificates of a cluster", runCerts},
 		{"gatewayd", "be a gateway", runGatewayd},
 		{"roomd", "be a host of the sample rooms", runRoomd},
 		{"version", "print the version", func(_ context.Context, _ []string, s streams) int {

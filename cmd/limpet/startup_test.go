@@ -26,6 +26,7 @@ func TestDangerousSettingsAreRefused(t *testing.T) {
 		return path
 	}
 	key := file("key", []byte(strings.Repeat("k", 32)))
+	misspelt := file("misspelt", []byte("admin an-operators-token\n"))
 	short := file("short", []byte("password"))
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -60,6 +61,15 @@ func TestDangerousSettingsAreRefused(t *testing.T) {
 		"key of another algorithm":                  {gw("--auth-keys", "ES256:"+public), "ES256"},
 		"keys that come in the clear":               {gw("--auth-jwks", "http://auth.example/keys"), "https://"},
 		"everybody is a proxy":                      {gw("--trusted-proxies", "0.0.0.0/0", "--auth-keys", "HS256:"+key), "name the proxies"},
+		"players' tokens in the clear":              {gw("--listen", "0.0.0.0:0", "--auth-keys", "HS256:"+key), "--tls-cert"},
+		"anonymous players in the clear":            {gw("--listen", ":0", "--insecure-anonymous"), "--insecure-no-tls"},
+		"certificate without its key":               {gw("--tls-cert", public), "--tls-key"},
+		"certificate that is none":                  {gw("--tls-cert", public, "--tls-key", private), "--tls-cert"},
+		"TLS and none":                              {gw("--tls-cert", public, "--tls-key", private, "--insecure-no-tls"), "drop one"},
+		"certificate of links without its CA":       {gw("--node-cert", public, "--node-key", private), "--cluster-ca"},
+		"certificate of links, but gossip open":     {gw("--node-cert", public, "--node-key", private, "--cluster-ca", public), "--cluster-key-file"},
+		"links of a CA that is none":                {gw("--node-cert", public, "--node-key", private, "--cluster-ca", public, "--cluster-key-file", key), "--node-cert"},
+		"operators' roles misspelt":                 {gw("--ops-token-file", misspelt), "read, drain or destroy"},
 		"origin that is no origin":                  {gw("--origins", "*"), "SCHEME://HOST"},
 		"origin with a path":                        {gw("--origins", "https://game.example/play"), "SCHEME://HOST"},
 		"gateway's gossip off loopback without key": {gw("--gossip", "0.0.0.0:0"), "--cluster-key-file"},
@@ -77,8 +87,6 @@ func TestDangerousSettingsAreRefused(t *testing.T) {
 		"missing secret of the cluster":             {host("--data", dir, "--link", ":0", "--cluster-key-file", dir+"/none"), "--cluster-key-file"},
 		"host's operations off loopback, no token":  {host("--data", dir, "--ops", ":0"), "--ops-token-file"},
 		"lease too short to be renewed":             {host("--data", dir, "--lease", "100ms"), "from 1s"},
-		"encryption of checkpoints without a key":   {host("--data", dir, "--checkpoint-encrypt"), "--checkpoint-keys-file"},
-		"short key of checkpoints":                  {host("--data", dir, "--checkpoint-keys-file", short), "64 hex digits"},
 		"secret of the cluster as an argument":      {host("--data", dir, "--cluster-key", "hunter2"), "unknown flag"},
 		"a flag that is a word of a sentence":       {gw("insecure"), "unexpected argument"},
 	} {

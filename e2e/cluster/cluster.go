@@ -126,6 +126,9 @@ func (c *Cluster) host(i int) *Process {
 func (c *Cluster) gateway(i int) *Process {
 	name, addr := fmt.Sprintf("gateway-%d", i+1), c.addr(100+i)
 	args := append(c.common(name, addr), "--listen", fmt.Sprintf("%s:%d", addr, portPublic))
+	if ip := net.ParseIP(addr); ip != nil && !ip.IsLoopback() { // in network namespaces
+		args = append(args, "--insecure-no-tls")
+	}
 	return c.process(name, 100+i, c.cfg.Gatewayd, append(args, c.cfg.Edge...)...)
 }
 

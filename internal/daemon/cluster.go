@@ -12,12 +12,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/internal/link"
 )
 
 // ClusterFlags are a process's settings for its place in a cluster.
 type ClusterFlags struct {
 	Name, Cluster, KeyFile  string
+	CA, Cert, Key           string
 	Gossip, Link, Advertise string
 	Join                    []string
 }
@@ -27,7 +29,11 @@ func (c *ClusterFlags) Register(f *Flags, gossip, link string) {
 	f.String(&c.Name, "name", HostName(), "NAME", "this node's name, kept over restarts and unlike any other node's", NodeName)
 	f.String(&c.Cluster, "cluster", "limpet", "LABEL", "the cluster's label: nodes of others are not talked to", checkLabel)
 	f.String(&c.KeyFile, "cluster-key-file", "", "FILE",
-		"file with the cluster's secret, the same on all nodes; required off loopback")
+		"file with the cluster's secret, the same on all nodes: gossip, links and resume tokens depend on it; required off loopback")
+	f.String(&c.CA, "cluster-ca", "", "FILE",
+		"certificates of the CAs that sign the cluster's processes, in PEM; with --node-cert and --node-key it takes the secret's place on links")
+	f.String(&c.Cert, "node-cert", "", "FILE", "this process's certificate, which names its cluster, role and node (limpet certs makes them); looked at again when it changes")
+	f.String(&c.Key, "node-key", "", "FILE", "the certificate's key")
 	f.String(&c.Gossip, "gossip", gossip, "HOST:PORT", "address for gossip, UDP and TCP", Addr)
 	f.String(&c.Link, "link", link, "HOST:PORT", "address for links from other nodes; empty: any free port beside gossip", OptionalAddr)
 	f.String(&c.Advertise, "advertise", "", "IP", "address under which other nodes reach this one; empty: the one it listens on", IP)
@@ -65,6 +71,28 @@ func (c *ClusterFlags) keys() (Keys, error) {
 		}
 	}
 	return Keys{}, nil
+}
+
+// identity is what the process proves on links: its certificate, or that it has
+// the cluster's secret. Nil on loopback, without either.
+func (c *ClusterFlags) identity(keys Keys, self Self) (*certs.Links, error) {
+	name := certs.Name{Cluster: c.Cluster, Role: self.Role.String(), Node: c.Name}
+	switch given := c.CA != "" || c.Cert != "" || c.Key != ""; {
+	case given && (c.CA == "" || c.Cert == "" || c.Key == ""):
+		return nil, errors.New("--cluster-ca, --node-cert and --node-key go together")
+	case given && keys.Gossip == nil:
+		return nil, errors.New("--node-cert is for links: gossip and resume tokens still need --cluster-key-file")
+	case given:
+		l, err := certs.FromFiles(name, c.CA, c.Cert, c.Key, certs.Watch{Log: self.Log, Metrics: self.Metrics, What: "links"})
+		if err != nil {
+			return nil, fmt.Errorf("--node-cert: %w", err)
+		}
+		return l, nil
+	case keys.Link == nil:
+		self.Log.Warn().Msg("no --cluster-key-file: whoever is on this machine can link and gossip with this process")
+		return nil, nil
+	}
+	return certs.FromKeys(name, func() [][]byte { return [][]byte{keys.Link} })
 }
 
 // Self says what a process is to its cluster.
@@ -110,8 +138,13 @@ func OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
 		c.links.Close()
 		return nil, err
 	}
+	identity, err := flags.identity(keys, self)
+	if err != nil {
+		c.links.Close()
+		return nil, BadSetting(err)
+	}
 	c.Mesh = link.New(link.Config{
-		Self: string(c.ID), Cluster: flags.Cluster, Key: keys.Link,
+		Self: string(c.ID), Cluster: flags.Cluster, Identity: identity,
 		Log: self.Log, Metrics: self.Metrics,
 	})
 	return c, nil

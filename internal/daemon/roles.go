@@ -122,8 +122,8 @@ type opsTokens struct {
 	warn func(error)
 
 	mu      sync.Mutex
-	all     []OpsToken // guarded by mu, as is the rest
-	stamp   fileStamp
+	all     []OpsToken  // guarded by mu, as is the rest
+	stamp   os.FileInfo // nil: there was none
 	checked time.Time
 }
 
@@ -146,7 +146,7 @@ func (t *opsTokens) current() []OpsToken {
 	}
 	t.checked = time.Now()
 	stamp := stampOf(t.path)
-	if stamp == t.stamp {
+	if sameFile(stamp, t.stamp) {
 		return t.all
 	}
 	t.stamp = stamp
@@ -172,16 +172,18 @@ func (t *opsTokens) find(r *http.Request) (found OpsToken, ok bool) {
 	return found, isBearer && found.Role != RoleNone
 }
 
-// fileStamp tells one content of a file from another.
-type fileStamp struct {
-	size int64
-	at   time.Time
-}
-
-func stampOf(path string) fileStamp {
+func stampOf(path string) os.FileInfo {
 	st, err := os.Stat(path)
 	if err != nil {
-		return fileStamp{}
+		return nil
 	}
-	return fileStamp{st.Size(), st.ModTime()}
+	return st
+}
+
+// sameFile reports whether a file seems not to have changed between two looks.
+func sameFile(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }

@@ -21,6 +21,7 @@ type settings struct {
 	ops     daemon.OpsFlags
 	log     daemon.LogFlags
 	auth    authFlags
+	tls     tlsFlags
 	listen  string
 	origins []string
 	demo    bool
@@ -31,7 +32,8 @@ type settings struct {
 
 func newFlags(s *settings) *daemon.Flags {
 	f := daemon.NewFlags("gatewayd", "Keeps players' WebSocket connections and ships their inputs to the rooms' hosts.")
-	f.String(&s.listen, "listen", "127.0.0.1:8080", "HOST:PORT", "address for players: ws:// here; put TLS in front", daemon.Addr)
+	f.String(&s.listen, "listen", "127.0.0.1:8080", "HOST:PORT", "address for players: wss:// with --tls-cert, else ws://", daemon.Addr)
+	s.tls.register(f)
 	f.List(&s.origins, "origins", "ORIGIN", "web origins whose pages may connect, like https://game.example; pages of this very host always may", checkOrigin)
 	s.cluster.Register(f, "127.0.0.1:7410", "")
 	s.auth.register(f)
@@ -86,6 +88,9 @@ func Command(args []string, out, errOut io.Writer) int {
 	if err := s.auth.check(s.listen); err != nil {
 		return f.Bad(err)
 	}
+	if err := s.tls.check(s.listen); err != nil {
+		return f.Bad(err)
+	}
 	return daemon.Run(f, daemon.Process{
 		Program: "gatewayd", Node: s.cluster.Name, Log: s.log, Ops: s.ops,
 		Wire: func(p *daemon.Wiring) error { return s.wire(p) },
@@ -99,6 +104,10 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return daemon.BadSetting(err)
 	}
 	verifier, err := s.auth.open(p)
+	if err != nil {
+		return daemon.BadSetting(err)
+	}
+	secure, err := s.tls.open(s.listen, p)
 	if err != nil {
 		return daemon.BadSetting(err)
 	}
@@ -121,7 +130,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		Name: s.cluster.Name, Mesh: cluster.Mesh,
 		Directory: rooms{resolver, coroner, cluster.Members},
 		Cluster:   s.cluster.Cluster, Keys: tokenKeys(cluster, p),
-		Origins: s.origins, Proxies: s.auth.prefixes(), Static: static, Limits: s.limits,
+		Origins: s.origins, Proxies: s.auth.prefixes(), Static: static, Limits: s.limits, TLS: secure,
 		Log: p.Log, Metrics: p.Metrics,
 	}
 	if verifier != nil {

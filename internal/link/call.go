@@ -94,6 +94,10 @@ func (l *Link) handleCall(p []byte) error {
 		l.sendError(id, wire.Refuse(wire.CodeBadRequest, fmt.Sprintf("no call of kind %#x here", kind)))
 		return nil
 	}
+	if !l.may(kind) {
+		l.sendError(id, wire.Refuse(wire.CodeUnauthorized, fmt.Sprintf("a %s may not make calls of kind %#x", l.role, kind)))
+		return nil
+	}
 	select {
 	case l.calls <- struct{}{}:
 	default:

@@ -1,131 +1,138 @@
 package link
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/wire"
 )
 
-// The handshake, each message behind a u16 length:
+// The handshake begins with TLS 1.3, where the process has an identity: both
+// ends show a certificate of their cluster, and what follows can't be read,
+// changed, replayed or reflected. Then each message behind a u16 length:
 //
-//	dialler:  "LIMPETLINK" | u8 version | str8 cluster | str8 node | 32B nonce
-//	acceptor: the same of its own | 32B proof
-//	dialler:  32B proof
+//	dialler:  "LIMPETLINK" | u8 version | str8 cluster | str8 node
+//	acceptor: the same of its own
 //
-// A proof is HMAC-SHA256 under the cluster's key over the prover's side and
-// both openings, so that neither can be replayed nor reflected. The acceptor
-// says nothing to a peer that fails; the dialler sees the link closed.
+// where the node is the one that the certificate names. The acceptor says
+// nothing to a peer that fails; the dialler sees the link closed.
 const (
-	magic     = "LIMPETLINK"
-	version   = 1
-	proofSize = sha256.Size
-	maxOpen   = 1024
+	magic   = "LIMPETLINK"
+	version = 2
+	maxOpen = 1024
 )
 
-type opening struct {
-	cluster, node string
-	raw           []byte
-}
+type opening struct{ cluster, node string }
 
 func (m *Mesh) open() []byte {
 	b := append([]byte(magic), version)
 	b = wire.AppendStr8(b, m.cfg.Cluster)
-	b = wire.AppendStr8(b, m.cfg.Self)
-	var nonce [32]byte
-	rand.Read(nonce[:])
-	return append(b, nonce[:]...)
+	return wire.AppendStr8(b, m.cfg.Self)
 }
 
-func readOpening(p []byte) (opening, *wire.Reader, error) {
+func readOpening(p []byte) (opening, error) {
 	r := wire.NewReader(p)
 	if got := r.Fixed("magic", len(magic)); string(got) != magic {
-		return opening{}, nil, errors.New("peer does not speak the link protocol")
+		return opening{}, errors.New("peer does not speak the link protocol")
 	}
 	if v := r.U8("version"); v != version {
-		return opening{}, nil, fmt.Errorf("peer speaks link version %d, this build %d", v, version)
+		return opening{}, fmt.Errorf("peer speaks link version %d, this build %d", v, version)
 	}
 	o := opening{cluster: r.Str8("cluster", 255), node: r.Str8("node", 255)}
-	r.Fixed("nonce", 32)
-	o.raw = p[:len(p)-r.Len()]
-	return o, &r, r.Err()
+	return o, r.Err()
 }
 
-func (m *Mesh) check(o opening) error {
+// check holds what a peer says of itself against what it has proved.
+func (m *Mesh) check(o opening, proved certs.Name) error {
 	if o.cluster != m.cfg.Cluster {
 		return fmt.Errorf("peer %q is of cluster %q, this is %q", o.node, o.cluster, m.cfg.Cluster)
 	}
 	if o.node == "" {
 		return errors.New("peer has no name")
 	}
+	if name, _, _ := strings.Cut(o.node, "#"); m.cfg.Identity != nil && name != proved.Node {
+		return fmt.Errorf("peer calls itself %q, its certificate is %s's", o.node, proved)
+	}
 	return nil
 }
 
-func (m *Mesh) proof(side string, dialler, acceptor []byte) []byte {
-	h := hmac.New(sha256.New, m.cfg.Key)
-	h.Write([]byte(side))
-	h.Write(dialler)
-	h.Write(acceptor)
-	return h.Sum(nil)
+// handshakeOut takes a connection that was dialled through its handshake.
+func (m *Mesh) handshakeOut(conn net.Conn) (*handshaken, error) {
+	defer deadline(conn, m.cfg.DialWithin)()
+	h := &handshaken{conn: conn}
+	if m.cfg.Identity != nil {
+		cfg, err := m.cfg.Identity.Client()
+		if err != nil {
+			return nil, err
+		}
+		if err := h.secure(tls.Client(conn, cfg)); err != nil {
+			return nil, fmt.Errorf("peer of another cluster, or without the same key or CA: %w", err)
+		}
+	}
+	if err := send(h.conn, m.open()); err != nil {
+		return nil, err
+	}
+	answer, err := receive(h.conn)
+	if err != nil {
+		return nil, fmt.Errorf("peer closed the link during its handshake (cluster, key or CA agree?): %w", err)
+	}
+	return h, m.meet(h, answer)
 }
 
-var errKey = errors.New("peer does not hold the cluster's key")
-
-func (m *Mesh) handshakeOut(conn net.Conn) (peer string, err error) {
+// handshakeIn is handshakeOut for the end that was dialled.
+func (m *Mesh) handshakeIn(conn net.Conn) (*handshaken, error) {
 	defer deadline(conn, m.cfg.DialWithin)()
-	mine := m.open()
-	if err := send(conn, mine); err != nil {
-		return "", err
+	h := &handshaken{conn: conn}
+	if m.cfg.Identity != nil {
+		cfg, err := m.cfg.Identity.Server()
+		if err != nil {
+			return nil, err
+		}
+		if err := h.secure(tls.Server(conn, cfg)); err != nil {
+			return nil, err
+		}
 	}
-	answer, err := receive(conn)
+	p, err := receive(h.conn)
 	if err != nil {
-		return "", fmt.Errorf("peer closed the link during its handshake (cluster and key agree?): %w", err)
+		return nil, err
 	}
-	theirs, rest, err := readOpening(answer)
-	if err != nil {
-		return "", err
+	if err := m.meet(h, p); err != nil {
+		return nil, err
 	}
-	if err := m.check(theirs); err != nil {
-		return "", err
-	}
-	if !hmac.Equal(rest.Fixed("proof", proofSize), m.proof("acceptor", mine, theirs.raw)) {
-		return "", errKey
-	}
-	return theirs.node, send(conn, m.proof("dialler", mine, theirs.raw))
+	return h, send(h.conn, m.open())
 }
 
-func (m *Mesh) handshakeIn(conn net.Conn) (peer string, err error) {
-	defer deadline(conn, m.cfg.DialWithin)()
-	p, err := receive(conn)
-	if err != nil {
-		return "", err
+// handshaken is a connection on its way through the handshake.
+type handshaken struct {
+	conn   net.Conn // TLS, where the process has an identity
+	proved certs.Name
+	peer   string // NAME#BOOT
+}
+
+func (h *handshaken) secure(c *tls.Conn) (err error) {
+	if err := c.Handshake(); err != nil { // within the connection's deadline
+		return err
 	}
-	theirs, _, err := readOpening(p)
-	if err != nil {
-		return "", err
+	h.conn = c
+	h.proved, err = certs.Peer(c)
+	return err
+}
+
+// meet takes the peer's opening in.
+func (m *Mesh) meet(h *handshaken, p []byte) error {
+	o, err := readOpening(p)
+	if err == nil {
+		err = m.check(o, h.proved)
 	}
-	if err := m.check(theirs); err != nil {
-		return "", err
-	}
-	mine := m.open()
-	if err := send(conn, append(mine[:len(mine):len(mine)], m.proof("acceptor", theirs.raw, mine)...)); err != nil {
-		return "", err
-	}
-	got, err := receive(conn)
-	if err != nil {
-		return "", err
-	}
-	if !hmac.Equal(got, m.proof("dialler", theirs.raw, mine)) {
-		return "", errKey
-	}
-	return theirs.node, nil
+	h.peer = o.node
+	return err
 }
 
 func deadline(conn net.Conn, d time.Duration) (clear func()) {

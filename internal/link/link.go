@@ -15,6 +15,7 @@ type Link struct {
 	// Static.
 	mesh  *Mesh
 	peer  string
+	role  string // that the peer has proved; empty: the link is plain
 	conn  net.Conn
 	ctx   context.Context
 	end   context.CancelCauseFunc
@@ -33,9 +34,9 @@ type Link struct {
 	lastID  uint64                 // guarded by mu
 }
 
-func newLink(m *Mesh, peer string, conn net.Conn) *Link {
+func newLink(m *Mesh, h *handshaken) *Link {
 	l := &Link{
-		mesh: m, peer: peer, conn: conn,
+		mesh: m, peer: h.peer, role: h.proved.Role, conn: h.conn,
 		done:    make(chan struct{}),
 		calls:   make(chan struct{}, m.cfg.MaxCalls),
 		wake:    make(chan struct{}, 1),
@@ -47,6 +48,12 @@ func newLink(m *Mesh, peer string, conn net.Conn) *Link {
 
 // Peer is the process at the other end, as NAME#BOOT.
 func (l *Link) Peer() string { return l.peer }
+
+// may reports whether the peer may send a kind.
+func (l *Link) may(kind uint8) bool {
+	want := l.mesh.only[kind]
+	return want == "" || l.role == "" || l.role == want
+}
 
 // Done is closed when the link is.
 func (l *Link) Done() <-chan struct{} { return l.done }

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -62,13 +63,27 @@ func start(t *testing.T, cfg Config, prepare ...func(*Mesh)) node {
 	return node{m, ln.Addr().String(), stop}
 }
 
+// shared is an identity from keys, the first of which signs.
+func shared(t testing.TB, role, name string, keys ...string) *certs.Links {
+	t.Helper()
+	var all [][]byte
+	for _, k := range keys {
+		all = append(all, []byte(k))
+	}
+	l, err := certs.FromKeys(certs.Name{Cluster: "test", Role: role, Node: name}, func() [][]byte { return all })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 func echo(m *Mesh) {
 	m.OnCall(kindEcho, func(_ context.Context, _ *Link, body []byte) ([]byte, error) { return body, nil })
 }
 
 func TestCall(t *testing.T) {
-	b := start(t, Config{Self: "b#1", Key: []byte("k")}, echo)
-	a := start(t, Config{Self: "a#1", Key: []byte("k")})
+	b := start(t, Config{Self: "b#1", Identity: shared(t, "host", "b", "k")}, echo)
+	a := start(t, Config{Self: "a#1", Identity: shared(t, "gateway", "a", "k")})
 	for _, size := range []int{0, 1, 100, 64 << 10, 1 << 20} {
 		want := bytes.Repeat([]byte{7}, size)
 		got, err := a.Call(t.Context(), "b#1", b.addr, kindEcho, want)
@@ -174,21 +189,22 @@ func TestMessagesKeepOrderAndEndInABatch(t *testing.T) {
 }
 
 func TestRefusedPeers(t *testing.T) {
-	b := start(t, Config{Self: "b#2", Key: []byte("right")})
+	b := start(t, Config{Self: "b#2", Identity: shared(t, "host", "b", "right")})
 	for name, tc := range map[string]struct {
 		cfg  Config
 		node string
 	}{
-		"wrong key":     {Config{Self: "a#1", Key: []byte("wrong")}, "b#2"},
+		"wrong key":     {Config{Self: "a#1", Identity: shared(t, "host", "a", "wrong")}, "b#2"},
 		"no key":        {Config{Self: "a#1"}, "b#2"},
-		"other cluster": {Config{Self: "a#1", Key: []byte("right"), Cluster: "other"}, "b#2"},
+		"other cluster": {Config{Self: "a#1", Identity: shared(t, "host", "a", "right"), Cluster: "other"}, "b#2"},
+		"other's name":  {Config{Self: "c#1", Identity: shared(t, "host", "a", "right")}, "b#2"},
 	} {
 		a := start(t, tc.cfg)
 		if _, err := a.Link(t.Context(), tc.node, b.addr); err == nil || Refused(err) {
 			t.Errorf("%s: %v, want a refusal by the handshake", name, err)
 		}
 	}
-	a := start(t, Config{Self: "a#1", Key: []byte("right")})
+	a := start(t, Config{Self: "a#1", Identity: shared(t, "host", "a", "right")})
 	_, err := a.Link(t.Context(), "b#1", b.addr)
 	var other *OtherNodeError
 	if !errors.As(err, &other) || other.Got != "b#2" {
@@ -317,9 +333,12 @@ func FuzzHandshake(f *testing.F) {
 	m := New(Config{Self: "a#1", Cluster: "test"})
 	f.Add(m.open())
 	f.Fuzz(func(t *testing.T, p []byte) {
-		o, _, err := readOpening(p)
-		if err == nil && len(o.raw) > len(p) {
+		o, err := readOpening(p)
+		if err == nil && len(o.cluster)+len(o.node) > len(p) {
 			t.Error("opening longer than its message")
+		}
+		if err == nil && m.check(o, certs.Name{}) == nil && o.cluster != "test" {
+			t.Error("peer of another cluster")
 		}
 	})
 }
@@ -333,7 +352,7 @@ func FuzzFrames(f *testing.F) {
 		m := New(Config{Self: "a#1", Cluster: "test"})
 		echo(m)
 		ours, theirs := net.Pipe()
-		l := newLink(m, "b#1", ours)
+		l := newLink(m, &handshaken{conn: ours, peer: "b#1"})
 		go func() { theirs.Write(p); theirs.Close() }()
 		l.read()
 		m.wg.Wait()

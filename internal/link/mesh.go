@@ -11,13 +11,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/limpet-games/limpet/internal/certs"
 )
 
 // Config says who this process is and how its links behave.
 type Config struct {
 	Self       string        // this process, NAME#BOOT
 	Cluster    string        // both ends must agree
-	Key        []byte        // shared secret that both ends prove to have; empty: none asked
+	Identity   *certs.Links  // what both ends prove, by TLS; nil: links are plain, and anybody may come
 	QueueBytes int           // unsent bytes a link may hold before Send answers ErrFull; default 16 MiB
 	MaxCalls   int           // calls of one peer handled at once; more are answered busy; default 4096
 	MaxLinks   int           // inbound links; more are refused; default 4096
@@ -72,6 +74,7 @@ type Mesh struct {
 	// Static after Run has started.
 	calls    [256]CallHandler
 	messages [256]MessageHandler
+	only     [256]string // role that a kind may come from; empty: any
 	onBatch  []func(*Link)
 	onDown   []func(*Link, error)
 
@@ -110,6 +113,15 @@ func (m *Mesh) OnMessage(kind uint8, h MessageHandler) {
 		panic(fmt.Sprintf("link: message kind %#x is taken", kind))
 	}
 	m.messages[kind] = h
+}
+
+// Only lets kinds come from processes of a role alone: others' calls are refused,
+// and their links closed for a message. It says nothing where links are plain,
+// for those prove no role.
+func (m *Mesh) Only(role string, kinds ...uint8) {
+	for _, k := range kinds {
+		m.only[k] = role
+	}
 }
 
 // OnBatch is called on a link's reader when all that had arrived is handled.
@@ -160,14 +172,14 @@ func (m *Mesh) serve(conn net.Conn) {
 	}
 	go func() {
 		defer m.wg.Done()
-		peer, err := m.handshakeIn(conn)
+		h, err := m.handshakeIn(conn)
 		if err != nil {
 			conn.Close()
 			m.metrics.refused.Inc()
 			m.cfg.Log.Warn().Err(err).Stringer("from", conn.RemoteAddr()).Msg("link refused")
 			return
 		}
-		if l, err := m.adopt(peer, conn); err == nil {
+		if l, err := m.adopt(h); err == nil {
 			l.read()
 		}
 	}()
@@ -185,8 +197,8 @@ func (m *Mesh) begin() bool {
 }
 
 // adopt registers a link after its handshake and starts its writer.
-func (m *Mesh) adopt(peer string, conn net.Conn) (*Link, error) {
-	l := newLink(m, peer, conn)
+func (m *Mesh) adopt(h *handshaken) (*Link, error) {
+	l, peer, conn := newLink(m, h), h.peer, h.conn
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -281,16 +293,16 @@ func (m *Mesh) dial(node, addr string) (*Link, error) {
 		m.wg.Done()
 		return nil, err
 	}
-	peer, err := m.handshakeOut(conn)
-	if err == nil && node != "" && peer != node {
-		err = &OtherNodeError{Want: node, Got: peer}
+	h, err := m.handshakeOut(conn)
+	if err == nil && node != "" && h.peer != node {
+		err = &OtherNodeError{Want: node, Got: h.peer}
 	}
 	if err != nil {
 		conn.Close()
 		m.wg.Done()
 		return nil, err
 	}
-	l, err := m.adopt(peer, conn)
+	l, err := m.adopt(h)
 	if err != nil {
 		m.wg.Done()
 		return nil, err

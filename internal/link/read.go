@@ -71,6 +71,9 @@ func (l *Link) handle(kind uint8, body []byte) error {
 		return l.handleError(body)
 	}
 	if h := l.mesh.messages[kind]; h != nil {
+		if !l.may(kind) {
+			return fmt.Errorf("a %s may not send messages of kind %#x", l.role, kind)
+		}
 		h(l, body)
 		return nil
 	}

@@ -127,6 +127,7 @@ func decodeCall(body []byte, v any) error {
 
 // registerMoves takes the calls of hosts whose rooms move here.
 func (h *Host) registerMoves(m *link.Mesh) {
+	m.Only(directory.RoleHost.String(), callArrive, callBegin, callForget, callSpace)
 	m.OnCall(callArrive, func(ctx context.Context, from *link.Link, body []byte) ([]byte, error) {
 		return h.arrive(ctx, from, body)
 	})

@@ -115,7 +115,9 @@ func DecodeAttach(p []byte) (Attach, error) {
 	f.User = r.Str8("user", wire.MaxUserLen)
 	f.Data = r.Bytes16("data", wire.MaxJoinData)
 	if r.Err() == nil && r.Len() > 0 {
-		f.Claims = r.Bytes16("claims", MaxClaims)
+		if f.Claims = r.Bytes16("claims", MaxClaims); len(f.Claims) == 0 {
+			f.Claims = nil // as where they are left out
+		}
 	}
 	return f, named(&r, "attach")
 }

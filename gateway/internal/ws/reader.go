@@ -20,8 +20,9 @@ type Config struct {
 	// Pong is called for each ping, to answer it. The payload is valid during
 	// the call.
 	Pong func(payload []byte) error
-	// Reads counts read calls; nil: they are not counted.
-	Reads interface{ Inc() }
+	// Read is called after each read call, unless it is nil. It may wait: then
+	// more arrives for the next one.
+	Read func()
 }
 
 // Reader reads the messages that a client sends. It is used by one goroutine.
@@ -40,7 +41,7 @@ type Reader struct {
 // NewReader reads from a connection after its handshake. Deadlines are its
 // owner's.
 func NewReader(c net.Conn, cfg Config) *Reader {
-	return &Reader{cfg: cfg, src: newSource(c, cfg.Reads)}
+	return &Reader{cfg: cfg, src: newSource(c, cfg.Read)}
 }
 
 // bodies holds buffers for messages that don't fit a chunk.

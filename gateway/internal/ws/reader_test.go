@@ -303,17 +303,12 @@ func TestIdleHoldsNothing(t *testing.T) {
 	}
 }
 
-// count counts read calls.
-type count struct{ n atomic.Int64 }
-
-func (c *count) Inc() { c.n.Add(1) }
-
 // A message that arrives whole costs one read call, and no allocation; and
 // behind it no buffer is held.
 func TestArrivedReadsOnce(t *testing.T) {
 	far, near := pair(t)
-	var reads count
-	r := NewReader(near, Config{Limit: limit, Reads: &reads})
+	var reads atomic.Int64
+	r := NewReader(near, Config{Limit: limit, Read: func() { reads.Add(1) }})
 	got, fd := 0, 0
 	fd, _ = r.FD()
 	frame := bin(make([]byte, 32))
@@ -329,7 +324,7 @@ func TestArrivedReadsOnce(t *testing.T) {
 	if got := testing.AllocsPerRun(messages, one); got > 0.1 {
 		t.Errorf("%.2f allocations a message, want 0", got)
 	}
-	if n := reads.n.Load(); n != messages+1 || got != 32*int(n) { // one to warm up
+	if n := reads.Load(); n != messages+1 || got != 32*int(n) { // one to warm up
 		t.Errorf("%d read calls for %d messages, %d bytes", n, messages+1, got)
 	}
 	if r.buf != nil || r.src.buf != nil || r.body != nil {

@@ -16,11 +16,11 @@ var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 // source reads a connection. On a TCP connection it waits for data without
 // holding a buffer.
 type source struct {
-	conn    net.Conn
-	raw     syscall.RawConn // nil: not TCP
-	fd      uintptr         // where raw is set
-	try     func(fd uintptr) bool
-	counted interface{ Inc() } // nil: not
+	conn  net.Conn
+	raw   syscall.RawConn // nil: not TCP
+	fd    uintptr         // where raw is set
+	try   func(fd uintptr) bool
+	after func() // called after each read call; nil: not
 
 	// Of the read under way.
 	buf *[chunk]byte // taken when there is something to read
@@ -29,8 +29,8 @@ type source struct {
 	err error
 }
 
-func newSource(c net.Conn, counted interface{ Inc() }) *source {
-	s := &source{conn: c, counted: counted}
+func newSource(c net.Conn, after func()) *source {
+	s := &source{conn: c, after: after}
 	if t, ok := c.(*net.TCPConn); ok {
 		if raw, err := t.SyscallConn(); err == nil {
 			raw.Control(func(fd uintptr) { s.raw, s.fd, s.try = raw, fd, s.attempt }) // fails where it is closed
@@ -91,12 +91,12 @@ func (s *source) attempt(fd uintptr) bool {
 // The connection must be open.
 func (s *source) now(p []byte) (int, error) { return s.once(s.fd, p) }
 
-// once is one read(2), counted.
+// once is one read(2).
 func (s *source) once(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := read(fd, p)
-		if s.counted != nil {
-			s.counted.Inc()
+		if s.after != nil {
+			s.after()
 		}
 		if err != syscall.EINTR {
 			return n, err
@@ -111,6 +111,9 @@ func (s *source) block(p []byte) (int, error) {
 	}
 	for {
 		n, err := s.conn.Read(p)
+		if s.after != nil {
+			s.after()
+		}
 		if n > 0 || err != nil {
 			return n, err
 		}
