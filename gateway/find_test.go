@@ -80,6 +80,29 @@ func TestLinkBreaksButHostLives(t *testing.T) {
 	}
 }
 
+// A room whose host could not be reached for a while lives on there, and no
+// lookup leads to it: its members are attached there again when it can be.
+func TestHostIsReachedAgainAfterACut(t *testing.T) {
+	n, h := start(t), startHost(t, "h#1")
+	n.dir.put(h.at(room, 10))
+	p := n.connect()
+	j, _ := p.join(h, 10)
+	h.stop()
+	until(t, "lookups that lead nowhere", func() bool {
+		all := n.dir.requests()
+		return len(all) > 4 && all[len(all)-1].After == 10
+	})
+	h.open(h.addr)
+	b := h.nextAttach()
+	if b.Why != peer.WhyReattach || b.Member != j.Member {
+		t.Fatalf("attach: %+v", b.Attach)
+	}
+	b.accept(1, 10, wire.HowResumed, 0)
+	if f := p.nextAttached(); f.Epoch != 10 || f.How != wire.HowResumed {
+		t.Fatalf("attached: %+v", f)
+	}
+}
+
 func TestRoomMoves(t *testing.T) {
 	n, h1, h2 := start(t), startHost(t, "h1#1"), startHost(t, "h2#1")
 	n.dir.put(h1.at(room, 10))

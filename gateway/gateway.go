@@ -55,6 +55,7 @@ type Gateway struct {
 	lastHandle wire.Handle
 	away       map[*route]struct{}       // routes with members that wait for their room
 	suspects   map[directory.NodeID]bool // nodes being looked into
+	redials    map[directory.NodeID]bool // nodes being tried again
 }
 
 // New makes a gateway and registers it with the mesh: call it before Mesh.Run.
@@ -74,7 +75,7 @@ func New(cfg Config) (*Gateway, error) {
 		log:   cfg.Log, noise: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
 		conns: map[*conn]struct{}{}, hosts: map[*link.Link]*host{}, rooms: map[wire.RoomID]*route{},
 		handles: map[wire.Handle]*route{}, away: map[*route]struct{}{},
-		suspects: map[directory.NodeID]bool{},
+		suspects: map[directory.NodeID]bool{}, redials: map[directory.NodeID]bool{},
 	}
 	g.addresses = newAddresses(&g.limits, g.metrics)
 	for _, o := range cfg.Origins {

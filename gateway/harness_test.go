@@ -132,16 +132,25 @@ type fakeHost struct {
 func startHost(t testing.TB, id string) *fakeHost {
 	t.Helper()
 	h := &fakeHost{t: t, id: id, got: make(chan message, 1<<16)}
-	m := link.New(link.Config{Self: id, Cluster: "test"})
+	h.open("127.0.0.1:0")
+	return h
+}
+
+// open takes links at an address, until stop.
+func (h *fakeHost) open(addr string) {
+	h.t.Helper()
+	m := link.New(link.Config{Self: h.id, Cluster: "test"})
 	for k := peer.KindAttach; k <= peer.KindRelease; k++ {
 		m.OnMessage(k, func(from *link.Link, body []byte) {
 			h.got <- message{from, k, append([]byte(nil), body...)}
 		})
 	}
-	ln := listen(t)
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	h.addr = ln.Addr().String()
-	h.stop = runUntil(t, func(ctx context.Context) error { return m.Run(ctx, ln) })
-	return h
+	h.stop = runUntil(h.t, func(ctx context.Context) error { return m.Run(ctx, ln) })
 }
 
 func listen(t testing.TB) net.Listener {

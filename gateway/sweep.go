@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -49,17 +50,15 @@ func (g *Gateway) sweepConns() {
 	g.metrics.outboxMost.Set(float64(most))
 }
 
-// sweepRoutes asks again for members whose re-attach is due, and tells those
-// who wait that they do.
+// sweepRoutes asks again for members whose re-attach is due, tells those who wait
+// that they do, and tries hosts again whose links broke.
 func (g *Gateway) sweepRoutes(now time.Time, tell bool) {
-	g.mu.RLock()
-	away := make([]*route, 0, len(g.away))
-	for r := range g.away {
-		away = append(away, r)
-	}
-	g.mu.RUnlock()
-	for _, r := range away {
+	lost := map[directory.NodeID]directory.Location{}
+	for _, r := range g.waiting() {
 		r.mu.Lock()
+		if at, is := r.lost(); is {
+			lost[at.Node] = at
+		}
 		if r.host != nil {
 			r.reattach(now)
 		}
@@ -68,6 +67,18 @@ func (g *Gateway) sweepRoutes(now time.Time, tell bool) {
 		}
 		r.mu.Unlock()
 	}
+	g.redialLost(lost)
+}
+
+// waiting are the routes with members that wait for their room.
+func (g *Gateway) waiting() []*route {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	away := make([]*route, 0, len(g.away))
+	for r := range g.away {
+		away = append(away, r)
+	}
+	return away
 }
 
 // tellWaiting tells those whose room is not there how long that has been so.

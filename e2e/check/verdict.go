@@ -27,7 +27,7 @@ var guarantees = []struct {
 
 // Verdict says which promises a history keeps, and what it was that was judged.
 type Verdict struct {
-	Rooms, Lost, Journaled int // rooms; those that ended with their host; journaled ones
+	Rooms, Lost, Journaled int // rooms; those that are kept nowhere; journaled ones
 	Records, Events        int
 	Attaches, Messages     int
 	Rewinds, Gaps, Drops   int
@@ -54,7 +54,7 @@ func (v *Verdict) Add(o Verdict) {
 
 // Print writes the counts, a line for each promise, and the first problems.
 func (v *Verdict) Print(w io.Writer) {
-	fmt.Fprintf(w, "%d rooms (%d journaled, %d ended with their host), %d memberships, %d events\n",
+	fmt.Fprintf(w, "%d rooms (%d journaled, %d kept nowhere), %d memberships, %d events\n",
 		v.Rooms, v.Journaled, v.Lost, v.Records, v.Events)
 	fmt.Fprintf(w, "inputs: %d sent, %d applied, %d durable, %d lost, %d duplicated, %d skipped, %d ended with their room or tab\n",
 		v.Sent, v.Applied, v.Durable, v.Missing, v.Twice, v.Skipped, v.Undone)

@@ -58,18 +58,19 @@ func (f *Fleet) ask(ctx context.Context, c *client.Client, room string, answered
 	return r.Leave(ctx)
 }
 
-// enter joins a room at the pace that the gateway allows one connection.
+// enter joins a room at the pace that the gateway allows one connection, and as
+// soon as the room can be reached.
 func (f *Fleet) enter(ctx context.Context, c *client.Client, room string) (*client.Room, error) {
 	for {
 		r, err := c.Join(ctx, wire.ModeJoin, f.cfg.Kind, room, nil)
 		e, ok := errors.AsType[*wire.Error](err)
-		if !ok || e.Code != wire.CodeRateLimited {
+		if !ok || e.Code < 200 || e.Code > 299 { // not one to try again
 			return r, err
 		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(time.Duration(e.RetryMS) * time.Millisecond):
+		case <-time.After(time.Duration(max(e.RetryMS, 20)) * time.Millisecond):
 		}
 	}
 }
