@@ -88,18 +88,18 @@ func (a *activation) round(ctx context.Context) (Location, error) {
 // pick is the next host to ask. The one where the asker has just failed comes
 // last.
 func (a *activation) pick() (*Node, error) {
-	v, kind := a.s.cfg.Members.View(), a.req.Room.Kind()
-	n, err := a.s.placer.pick(v, kind, func(id NodeID) bool { return a.tried[id] || id == a.req.Not })
+	v, w := a.s.cfg.Members.View(), a.req.want()
+	n, err := a.s.placer.pick(v, w, func(id NodeID) bool { return a.tried[id] || id == a.req.Not })
 	if err != nil && a.req.Not != "" {
-		n, err = a.s.placer.pick(v, kind, func(id NodeID) bool { return a.tried[id] })
+		n, err = a.s.placer.pick(v, w, func(id NodeID) bool { return a.tried[id] })
 	}
 	return n, err
 }
 
-// Place picks a host for a room of a kind, as for an activation, among those
-// for which not is false, and counts the room in. Errors are *wire.Error.
-func (s *Service) Place(kind string, not func(NodeID) bool) (*Node, error) {
-	return s.placer.pick(s.cfg.Members.View(), kind, not)
+// Place picks a host for a room, as for an activation, among those for which
+// not is false, and counts the room in. Errors are *wire.Error.
+func (s *Service) Place(w Want, not func(NodeID) bool) (*Node, error) {
+	return s.placer.pick(s.cfg.Members.View(), w, not)
 }
 
 // ask makes the room live on a node. Errors are the host's, *HeldElsewhere

@@ -47,6 +47,8 @@ type Request struct {
 	Not NodeID
 }
 
+func (q *Request) want() Want { return Want{Room: q.Room} }
+
 // Host is what the directory needs of a room host. Implemented by rooms/host.
 type Host interface {
 	// Activate makes the room live here, or says why not: an error carries a

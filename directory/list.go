@@ -32,7 +32,7 @@ func (r *Resolver) List(ctx context.Context, kind string, most int) (Listing, er
 		}
 	}
 	if len(hosts) == 0 {
-		return Listing{}, noHost(v, kind)
+		return Listing{}, noHost(v, Want{Room: wire.Room(kind, "")})
 	}
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()

@@ -70,7 +70,7 @@ func NewMembers(cfg MembersConfig) (*Members, error) {
 	}
 	m.local = Node{
 		ID: m.self, Role: cfg.Role, Link: cfg.LinkAddr, Ops: cfg.OpsAddr,
-		Kinds: cfg.Kinds, Build: cfg.Build, started: uint64(cfg.clock().UnixMilli()),
+		Kinds: cfg.Kinds, Build: cfg.Build, Placements: cfg.Placements, Labels: cfg.Labels, started: uint64(cfg.clock().UnixMilli()),
 	}
 	if err := checkMeta(&m.local); err != nil {
 		return nil, err

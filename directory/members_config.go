@@ -44,6 +44,10 @@ type MembersConfig struct {
 	OpsAddr  string   // its operations address
 	Kinds    []string // kinds it serves; at most 64, and all metadata in 480 bytes
 	Build    string   // its version, at most 48 bytes
+	// Placements say how rooms of its kinds are placed, as Placement.String,
+	// where not by load. Labels are for placement by labels.
+	Placements map[string]string
+	Labels     map[string]string
 
 	Cluster string   // label: gossip with another one is dropped
 	Keys    [][]byte // 16, 24 or 32 bytes each: the first encrypts, all decrypt; none: gossip in the clear
@@ -82,6 +86,14 @@ func (c *MembersConfig) check() error {
 	for _, k := range c.Kinds {
 		if err := wire.CheckKind(k); err != nil {
 			return err
+		}
+	}
+	for k, text := range c.Placements {
+		if _, err := ParsePlacement(text); err != nil {
+			return fmt.Errorf("kind %s: %w", k, err)
+		}
+		if !slices.Contains(c.Kinds, k) {
+			return fmt.Errorf("placement of kind %s, which is not served", k)
 		}
 	}
 	for _, s := range c.Seeds {

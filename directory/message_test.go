@@ -12,8 +12,9 @@ import (
 
 func someNode() Node {
 	return Node{
-		ID: MakeNodeID("h1", 7), Role: RoleHost, Draining: true, Load: Load{Rooms: 3, Members: 70_000, CPU: 42},
-		Link: "10.1.2.3:7001", Ops: "127.0.0.1:7002", Build: "v1.2.3", Kinds: []string{"arena", "chat"}, started: 1_700_000_000_000,
+		ID: MakeNodeID("h1", 7), Role: RoleHost, Draining: true, Load: Load{Rooms: 3, Members: 70_000, CPU: 42, Memory: 61, Full: true},
+		Link: "10.1.2.3:7001", Ops: "127.0.0.1:7002", Build: "v1.2.3", Kinds: []string{"arena", "chat"},
+		Placements: map[string]string{"chat": "labels:region,zone"}, Labels: map[string]string{"region": "eu", "zone": "b"}, started: 1_700_000_000_000,
 	}
 }
 
@@ -27,8 +28,10 @@ func TestMetaRoundTrip(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+	early := want // says nothing that came later
+	early.Labels, early.Placements, early.Load.Memory, early.Load.Full = nil, nil, 0, false
 	for n := range b {
-		if err := decodeMeta(b[:n], &Node{}); err == nil {
+		if err := decodeMeta(b[:n], &Node{}); err == nil && n != len(appendMeta(nil, &early)) {
 			t.Errorf("the first %d of %d bytes were taken for metadata", n, len(b))
 		}
 	}
@@ -40,6 +43,12 @@ func TestMetaGolden(t *testing.T) {
 	const want = "010200" + "0001" + "00000002" + "03" + "0000000000000004" + "03613a31" + "03623a32" + "0163" + "01" + "0164"
 	if got := fmt.Sprintf("%x", appendMeta(nil, &n)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	n.Load.Memory, n.Load.Full = 5, true
+	n.Placements, n.Labels = map[string]string{"d": "hash"}, map[string]string{"r": "eu"}
+	const later = want + "05" + "01" + "01" + "00" + "0468617368" + "01" + "0172" + "026575"
+	if got := fmt.Sprintf("%x", appendMeta(nil, &n)); got != later {
+		t.Errorf("got  %s\nwant %s", got, later)
 	}
 }
 
@@ -55,6 +64,10 @@ func TestMetaThatDoesNotFit(t *testing.T) {
 	cfg.Kinds = cfg.Kinds[:10]
 	if _, err := NewMembers(cfg); err != nil {
 		t.Errorf("10 kinds with long names: %v", err)
+	}
+	cfg.Kinds, cfg.Labels = nil, map[string]string{"region": strings.Repeat("u", maxLabelBytes+1)}
+	if _, err := NewMembers(cfg); err == nil || !strings.Contains(err.Error(), "label region") {
+		t.Errorf("a label of %d bytes: %v", maxLabelBytes+1, err)
 	}
 }
 

@@ -13,9 +13,12 @@ import (
 //
 //	u8 version | u8 role | u8 flags (1: draining) | u16 rooms | u32 members |
 //	u8 cpu % | u64 started ms | str8 link | str8 ops | str8 build |
-//	u8 kinds | that many str8
+//	u8 kinds | that many str8 |
+//	u8 memory % | u8 1: full | u8 placements | each: u8 which kind, str8 how |
+//	u8 labels | each: str8 key, str8 value
 //
-// Bytes after the last field are ignored, so that a later build can add some.
+// What follows the kinds may be missing. Bytes after the last field are
+// ignored, so that a later build can add some.
 const (
 	metaVersion = 1
 	maxMeta     = 480
@@ -43,7 +46,7 @@ func appendMeta(b []byte, n *Node) []byte {
 	for _, k := range n.Kinds {
 		b = wire.AppendStr8(b, k)
 	}
-	return b
+	return appendPlacing(b, n)
 }
 
 // checkMeta says what of a node does not fit its metadata.
@@ -58,8 +61,11 @@ func checkMeta(n *Node) error {
 	case len(n.Kinds) > maxKinds:
 		return fmt.Errorf("%d kinds: a host serves at most %d", len(n.Kinds), maxKinds)
 	}
+	if err := CheckLabels(n.Labels); err != nil {
+		return err
+	}
 	if size := len(appendMeta(nil, n)); size > maxMeta {
-		return fmt.Errorf("%d kinds and the addresses take %d bytes of gossip metadata: "+
+		return fmt.Errorf("%d kinds, labels and the addresses take %d bytes of gossip metadata: "+
 			"want at most %d; use shorter names or serve fewer kinds", len(n.Kinds), size, maxMeta)
 	}
 	return nil
@@ -85,6 +91,7 @@ func decodeMeta(p []byte, n *Node) error {
 		r.Fail(fmt.Errorf("role %d is not known", n.Role))
 	}
 	n.Kinds = decodeKinds(&r)
+	readPlacing(&r, n)
 	if err := r.Err(); err != nil {
 		return fmt.Errorf("node metadata: %w", err)
 	}

@@ -59,6 +59,8 @@ type Load struct {
 	Rooms   uint16
 	Members uint32
 	CPU     uint8 // percent of what the process may use
+	Memory  uint8 // percent of what the process may use
+	Full    bool  // takes no more rooms
 }
 
 // Node is one live process as gossip describes it. Nodes are shared between
@@ -73,6 +75,9 @@ type Node struct {
 	Ops      string   // its operations address
 	Build    string   // its program's version
 	Kinds    []string // kinds that it serves, sorted; hosts only
+
+	Placements map[string]string // how rooms of its kinds are placed, where not by load
+	Labels     map[string]string // hosts only
 
 	started uint64    // ms since 1970; orders the boots of one name
 	reports uint64    // metadata updates seen by this process; dates the load

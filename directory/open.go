@@ -89,7 +89,7 @@ func (x *openIndex) enter(kind string) (*openKind, error) {
 	k := x.kinds[kind]
 	if k == nil {
 		if v := x.s.cfg.Members.View(); !v.Known(kind) {
-			return nil, noHost(v, kind)
+			return nil, noHost(v, Want{Room: wire.Room(kind, "")})
 		}
 		x.dropIdleLocked()
 		if len(x.kinds) >= maxOpenKinds {

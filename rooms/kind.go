@@ -18,8 +18,12 @@ type Kind struct {
 	// build's state is not what an older one's decodes to, and make the handler
 	// an Upgrader. Checkpoints of a newer version are refused.
 	StateVersion uint32
-	Grace        time.Duration // how long a dropped member keeps its place; default 30 s
-	EmptyAfter   time.Duration // how long an empty room stays in memory; default 30 s
+	// Placement is how hosts are chosen for the kind's rooms; default the less
+	// loaded of two drawn at random.
+	Placement Placement
+
+	Grace      time.Duration // how long a dropped member keeps its place; default 30 s
+	EmptyAfter time.Duration // how long an empty room stays in memory; default 30 s
 	// ResumeMessages and ResumeBytes bound the reliable messages kept for
 	// members that come back; default 1024 and 256 KiB.
 	ResumeMessages int
@@ -85,6 +89,9 @@ func (k Kind) Checked() (Kind, error) {
 	}
 	if k.New == nil {
 		return k, fmt.Errorf("kind %s: New is not set", k.Name)
+	}
+	if err := k.Placement.check(); err != nil {
+		return k, fmt.Errorf("kind %s: %w", k.Name, err)
 	}
 	if k.Durability == (Durability{}) {
 		k.Durability = Checkpoint(time.Second)

@@ -97,9 +97,13 @@ func (c *ClusterFlags) identity(keys Keys, self Self) (*certs.Links, error) {
 
 // Self says what a process is to its cluster.
 type Self struct {
-	Role    directory.Role
-	Kinds   []string // hosts only
-	Ops     string   // bound address of the operations listener
+	Role  directory.Role
+	Kinds []string // hosts only
+	// Placements of kinds that are not placed by load, and the host's labels.
+	Placements map[string]string
+	Labels     map[string]string
+
+	Ops     string // bound address of the operations listener
 	Log     zerolog.Logger
 	Metrics prometheus.Registerer
 }
@@ -173,7 +177,7 @@ func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*director
 	cfg := directory.MembersConfig{
 		Name: flags.Name, Boot: boot, Role: self.Role,
 		BindAddr: bind, BindPort: bound.Port, AdvertiseAddr: advertise,
-		LinkAddr: linkAddr, OpsAddr: self.Ops, Kinds: self.Kinds, Build: short(Version()),
+		LinkAddr: linkAddr, OpsAddr: self.Ops, Kinds: self.Kinds, Placements: self.Placements, Labels: self.Labels, Build: short(Version()),
 		Cluster: flags.Cluster, Seeds: flags.Join,
 		Log: self.Log, Metrics: self.Metrics,
 	}

@@ -129,7 +129,11 @@ type NodeSeen struct {
 	Draining bool     `json:"draining,omitempty"`
 	Rooms    uint16   `json:"rooms"`
 	Members  uint32   `json:"members"`
-	CPU      uint8    `json:"cpu"` // percent
+	CPU      uint8    `json:"cpu"`    // percent
+	Memory   uint8    `json:"memory"` // percent
+	Full     bool     `json:"full,omitempty"`
+
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 func (c *Cluster) seen() []NodeSeen {
@@ -140,6 +144,7 @@ func (c *Cluster) seen() []NodeSeen {
 			Node: string(n.ID), Role: n.Role.String(), Build: n.Build,
 			Gossip: n.Gossip, Link: n.Link, Ops: n.Ops, Kinds: n.Kinds, Draining: n.Draining,
 			Rooms: n.Load.Rooms, Members: n.Load.Members, CPU: n.Load.CPU,
+			Memory: n.Load.Memory, Full: n.Load.Full, Labels: n.Labels,
 		}
 	}
 	return seen

@@ -12,8 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-
-	"github.com/limpet-games/limpet/directory"
 )
 
 // Process is what a program's main says of itself.
@@ -61,8 +59,9 @@ func (w *Wiring) again() {
 func (w *Wiring) Defer(close func() error) { w.closers = append(w.closers, close) }
 
 // OpenCluster is OpenCluster for this process.
-func (w *Wiring) OpenCluster(flags ClusterFlags, role directory.Role, kinds []string) (*Cluster, error) {
-	return OpenCluster(flags, Self{Role: role, Kinds: kinds, Ops: w.opsAddr, Log: w.Log, Metrics: w.Metrics})
+func (w *Wiring) OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
+	self.Ops, self.Log, self.Metrics = w.opsAddr, w.Log, w.Metrics
+	return OpenCluster(flags, self)
 }
 
 type badSetting struct{ error }

@@ -116,7 +116,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return fmt.Errorf("listen for players: %w", err)
 	}
 	p.Defer(func() error { ln.Close(); return nil })
-	cluster, err := p.OpenCluster(s.cluster, directory.RoleGateway, nil)
+	cluster, err := p.OpenCluster(s.cluster, daemon.Self{Role: directory.RoleGateway})
 	if err != nil {
 		return err
 	}

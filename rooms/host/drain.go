@@ -327,7 +327,7 @@ func (h *Host) moveSomewhere(ctx context.Context, r *room, patience time.Duratio
 	}
 	tried := map[directory.NodeID]bool{h.cfg.Node: true}
 	for range moveTries {
-		n, none := h.cfg.Place(r.kind.Name, func(id directory.NodeID) bool { return tried[id] })
+		n, none := h.cfg.Place(r.want(), func(id directory.NodeID) bool { return tried[id] })
 		if none != nil {
 			return m, errors.Join(err, none)
 		}

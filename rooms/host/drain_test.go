@@ -19,7 +19,7 @@ func newDraining(t *testing.T, k rooms.Kind, n int) *draining {
 	t.Helper()
 	mem := newMemStore()
 	w := &draining{startLinked(t, mem, hostA, k), startLinked(t, mem, hostB, k)}
-	place := func(_ string, not func(directory.NodeID) bool) (*directory.Node, error) {
+	place := func(_ directory.Want, not func(directory.NodeID) bool) (*directory.Node, error) {
 		if not(hostB) {
 			return nil, wire.Refuse(wire.CodeUnavailable, "no host could take the room")
 		}

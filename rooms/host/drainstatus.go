@@ -91,7 +91,7 @@ func (h *Host) Plan(ctx context.Context) (Plan, error) {
 	for _, r := range h.List() {
 		p.Rooms++
 		p.Members += r.Members
-		if t := h.planned(ctx, r.Room.Kind(), targets); t != nil {
+		if t := h.planned(ctx, directory.Want{Room: r.Room, Labels: r.Labels}, targets); t != nil {
 			t.Rooms = append(t.Rooms, r.Room)
 		} else if len(p.Unplaced) < maxUnplaced {
 			p.Unplaced = append(p.Unplaced, r.Room)
@@ -107,14 +107,14 @@ func (h *Host) Plan(ctx context.Context) (Plan, error) {
 	return p, nil
 }
 
-// planned is the host for one more room of a kind, nil where there is none.
-func (h *Host) planned(ctx context.Context, kind string, targets map[directory.NodeID]*PlanTarget) *PlanTarget {
+// planned is the host for one more room, nil where there is none.
+func (h *Host) planned(ctx context.Context, w directory.Want, targets map[directory.NodeID]*PlanTarget) *PlanTarget {
 	full := func(id directory.NodeID) bool {
 		t := targets[id]
 		return id == h.cfg.Node || t != nil && len(t.Rooms) >= t.Free
 	}
 	for {
-		n, err := h.cfg.Place(kind, full)
+		n, err := h.cfg.Place(w, full)
 		if err != nil {
 			return nil
 		}

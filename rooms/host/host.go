@@ -44,7 +44,7 @@ type Config struct {
 
 	// Place picks a host for a room that moves away; nil: rooms move only to
 	// hosts that are named.
-	Place func(kind string, not func(directory.NodeID) bool) (*directory.Node, error)
+	Place func(w directory.Want, not func(directory.NodeID) bool) (*directory.Node, error)
 	// Placed is told of rooms that came to live here by a move, Released of
 	// copies that are over. Neither may block.
 	Placed   func(directory.Location)

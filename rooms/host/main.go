@@ -6,8 +6,6 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
@@ -30,6 +28,7 @@ type settings struct {
 	host    Config
 
 	drainWithin time.Duration
+	labels      []string
 }
 
 func newFlags(s *settings) *daemon.Flags {
@@ -44,6 +43,7 @@ func newFlags(s *settings) *daemon.Flags {
 		"how long the store keeps this host's rooms for it when it falls silent")
 	f.Duration(&s.drainWithin, "drain-deadline", 20*time.Second, 0, time.Hour,
 		"bound on moving rooms to other hosts when told to stop; what is left is saved; 0: none are moved")
+	f.List(&s.labels, "label", "KEY=VALUE", "what this host is, for kinds that are placed by labels, like region=eu", checkLabel)
 	s.ops.Register(f, "127.0.0.1:7402")
 	s.log.Register(f)
 	return f
@@ -77,24 +77,34 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	cfg := s.host
 	cfg.Log, cfg.Metrics = p.Log, p.Metrics
 	var names []string
+	placements := map[string]string{}
 	for _, k := range cfg.Kinds {
 		if _, err := k.Checked(); err != nil {
 			return daemon.BadSetting(err)
 		}
 		names = append(names, k.Name)
+		if k.Placement != rooms.LeastLoaded() {
+			placements[k.Name] = k.Placement.String()
+		}
 	}
 	store, err := s.store.open(p)
 	if err != nil {
 		return err
 	}
-	cluster, err := p.OpenCluster(s.cluster, directory.RoleHost, names)
+	labels, err := parseLabels(s.labels)
+	if err != nil {
+		return daemon.BadSetting(err)
+	}
+	cluster, err := p.OpenCluster(s.cluster, daemon.Self{
+		Role: directory.RoleHost, Kinds: names, Placements: placements, Labels: labels,
+	})
 	if err != nil {
 		return err
 	}
 	cfg.Node, cfg.Addr, cfg.Store, cfg.Mesh = cluster.ID, cluster.Addr, store, cluster.Mesh
 	var service *directory.Service
-	cfg.Place = func(kind string, not func(directory.NodeID) bool) (*directory.Node, error) {
-		return service.Place(kind, not)
+	cfg.Place = func(w directory.Want, not func(directory.NodeID) bool) (*directory.Node, error) {
+		return service.Place(w, not)
 	}
 	cfg.Placed = func(loc directory.Location) { service.Register(loc) }
 	cfg.Released = func(room wire.RoomID, epoch wire.Epoch) { service.Unregister(room, epoch) }
@@ -165,13 +175,16 @@ func reportLoad(ctx context.Context, h *Host, m *directory.Members) error {
 	every := time.NewTicker(reportEvery)
 	defer every.Stop()
 	var cpu cpuClock
+	full := fullness{maxRooms: h.cfg.MaxRooms}
 	for {
 		l := h.Load()
 		load := directory.Load{
 			Rooms:   uint16(min(l.Rooms, math.MaxUint16)),
 			Members: uint32(min(l.Members, math.MaxUint32)),
 			CPU:     cpu.percent(time.Now(), cpuUsed()),
+			Memory:  memoryUsed(),
 		}
+		load.Full = full.now(l.Rooms, load.Memory)
 		m.Update(h.Draining(), load)
 		select {
 		case <-h.drains.changed:
@@ -181,30 +194,4 @@ func reportLoad(ctx context.Context, h *Host, m *directory.Members) error {
 		case <-every.C:
 		}
 	}
-}
-
-// cpuClock measures how much of its processors this process uses.
-type cpuClock struct {
-	at   time.Time
-	used time.Duration
-}
-
-// cpuUsed is this process's time on processors so far, 0 if unknown.
-func cpuUsed() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// percent is the use since the last call, 0 at the first.
-func (c *cpuClock) percent(now time.Time, used time.Duration) uint8 {
-	spent, over := used-c.used, now.Sub(c.at)*time.Duration(runtime.GOMAXPROCS(0))
-	first := c.at.IsZero()
-	c.at, c.used = now, used
-	if first || over <= 0 {
-		return 0
-	}
-	return uint8(min(100, 100*spent/over))
 }

@@ -83,6 +83,13 @@ func (h *Host) List() []RoomInfo {
 	return list
 }
 
+// want is what the room needs of a host.
+func (r *room) want() directory.Want {
+	r.status.mu.Lock()
+	defer r.status.mu.Unlock()
+	return directory.Want{Room: r.id, Labels: r.status.listing.Labels}
+}
+
 func (r *room) info(now time.Time) RoomInfo {
 	s := &r.status
 	s.mu.Lock()
