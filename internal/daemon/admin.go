@@ -34,6 +34,10 @@ const (
 	AdminDrain       = "drain"        // DrainOrder
 	AdminDrainCancel = "drain_cancel" // nothing
 	AdminDrainState  = "drain_state"  // nothing
+	AdminRoom        = "room"         // RoomOrder: what the room is like, and its members
+	AdminClose       = "close"        // RoomOrder
+	AdminKick        = "kick"         // RoomOrder
+	AdminHistory     = "history"      // RoomOrder: when the room lived at this host
 )
 
 // MoveOrder has a host move one of its rooms.
@@ -41,6 +45,13 @@ type MoveOrder struct {
 	Room string `json:"room"` // KIND/NAME
 	Node string `json:"node"` // NAME#BOOT
 	Addr string `json:"addr"`
+}
+
+// RoomOrder is for one of a host's rooms.
+type RoomOrder struct {
+	Room   string `json:"room"`             // KIND/NAME
+	Member uint64 `json:"member,omitempty"` // to kick
+	Reason string `json:"reason,omitempty"` // for the players
 }
 
 // DrainOrder has a host move all of its rooms. Zeros take the host's defaults.
@@ -61,7 +72,7 @@ type adminCall struct {
 // /v1/move, POST /v1/drain, POST /v1/drain/cancel and GET /v1/drain. self is
 // what this process does as a host; nil on gateways. Call it before the parts
 // run.
-func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
+func (c *Cluster) ServeAdmin(ops *Ops, self Admin) {
 	if self != nil {
 		c.Mesh.OnCall(callAdmin, func(ctx context.Context, from *link.Link, body []byte) ([]byte, error) {
 			var call adminCall
@@ -76,17 +87,19 @@ func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 			return json.Marshal(v)
 		})
 	}
-	a := &admin{c, report, self}
+	a := &admin{c, self}
 	ops.HandleRole(RoleDrain, "POST /v1/move", a.handler(a.move))
 	ops.HandleRole(RoleDrain, "POST /v1/drain", a.handler(a.drain))
 	ops.HandleRole(RoleDrain, "POST /v1/drain/cancel", a.handler(a.cancelDrain))
 	ops.Handle("GET /v1/drain", a.handler(a.drainState))
+	ops.Handle("GET /v1/room", a.handler(a.room))
+	ops.HandleRole(RoleDestroy, "POST /v1/close", a.handler(a.closeRoom))
+	ops.HandleRole(RoleDestroy, "POST /v1/kick", a.handler(a.kick))
 }
 
 type admin struct {
 	*Cluster
-	report func() NodeReport
-	self   Admin
+	self Admin
 }
 
 // handler answers with JSON, or an error with a status that tells whose fault
@@ -202,21 +215,6 @@ func (a *admin) host(name string) (*directory.Node, error) {
 		return nil, wire.Refuse(wire.CodeBadRequest, fmt.Sprintf("no host %q; there are: %s", name, strings.Join(names, ", ")))
 	}
 	return found, nil
-}
-
-// hostOfRoom asks all hosts for a room.
-func (a *admin) hostOfRoom(ctx context.Context, room string) (*directory.Node, error) {
-	o := a.overview(ctx, a.report())
-	var best *RoomReport
-	for i, r := range o.Rooms {
-		if r.Room == room && (best == nil || r.Epoch > best.Epoch) {
-			best = &o.Rooms[i]
-		}
-	}
-	if best == nil {
-		return nil, wire.Refuse(wire.CodeNoRoom, fmt.Sprintf("room %s is on none of the hosts that answered (%d of %d nodes did)", room, o.Answered, o.Asked))
-	}
-	return a.host(best.Host)
 }
 
 // ask has a host do something.

@@ -169,6 +169,7 @@ func (h *Host) enter(r *room) bool {
 	ctx, r.kill = context.WithCancelCause(h.ctx)
 	h.live[r.id] = r
 	h.unsaved.Add(1)
+	h.chronicle.add(r.tenure)
 	h.running.Go(func() { r.live(ctx) })
 	return true
 }

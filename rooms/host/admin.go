@@ -35,6 +35,28 @@ func (h *Host) admin(ctx context.Context, op string, body []byte) (any, error) {
 	case daemon.AdminDrainState:
 		return h.DrainState(), nil
 	}
+	return h.roomOrdered(ctx, op, body)
+}
+
+// roomOrdered does what is asked of one room.
+func (h *Host) roomOrdered(ctx context.Context, op string, body []byte) (any, error) {
+	var q daemon.RoomOrder
+	if err := json.Unmarshal(body, &q); err != nil {
+		return nil, wire.Refuse(wire.CodeBadRequest, op+": "+err.Error())
+	}
+	id := wire.RoomID(q.Room)
+	switch op {
+	case daemon.AdminRoom:
+		return h.Detail(ctx, id)
+	case daemon.AdminHistory:
+		return h.chronicle.of(id), nil
+	case daemon.AdminClose:
+		_, err := h.ask(ctx, id, &act{do: actClose, reason: q.Reason})
+		return q, err
+	case daemon.AdminKick:
+		_, err := h.ask(ctx, id, &act{do: actKick, member: wire.MemberID(q.Member), reason: q.Reason})
+		return q, err
+	}
 	return nil, wire.Refuse(wire.CodeBadRequest, "unknown request "+op)
 }
 

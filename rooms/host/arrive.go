@@ -290,6 +290,7 @@ func (h *Host) begins(a *arrival, epoch wire.Epoch, how string) string {
 		h.faults.note(a.Room, time.Now())
 		return "start_failed"
 	}
+	r.tenure.How = "moved"
 	if !h.enter(r) {
 		return "lease_lost"
 	}

@@ -63,6 +63,8 @@ func (r *room) end(why error) {
 	}
 	r.refuseRest()
 	r.metrics.ended(why)
+	r.host.chronicle.end(r.tenure, why)
+	defer r.confirmEnd(why)
 	var fail *failure
 	var next *succession
 	var done *over
@@ -242,6 +244,7 @@ func (r *room) succeed(g grant) {
 	}
 	if err == nil {
 		n.save.again, n.save.due, n.journal.waits = true, time.Time{}, n.journaled()
+		n.tenure.How = "reclaimed"
 		if r.host.enter(n) {
 			r.drop(nil)
 			return

@@ -93,20 +93,22 @@ func (c *Config) check() error {
 // it implements directory.Host.
 type Host struct {
 	// Static.
-	cfg      Config
-	log      zerolog.Logger
-	kinds    map[string]rooms.Kind
-	metrics  *metrics
-	lease    *lease
-	writer   *snapshot.Writer
-	claims   *batcher[snapshot.ClaimRequest, snapshot.ClaimResult]
-	closes   *batcher[snapshot.CloseRequest, error]
-	handOffs *batcher[snapshot.HandOffRequest, snapshot.HandOffResult]
-	appender *appender
-	faults   *faults
-	arrivals *arrivals
-	trails   *trails
-	drains   drains
+	cfg       Config
+	log       zerolog.Logger
+	kinds     map[string]rooms.Kind
+	metrics   *metrics
+	lease     *lease
+	writer    *snapshot.Writer
+	claims    *batcher[snapshot.ClaimRequest, snapshot.ClaimResult]
+	closes    *batcher[snapshot.CloseRequest, error]
+	handOffs  *batcher[snapshot.HandOffRequest, snapshot.HandOffResult]
+	appender  *appender
+	faults    *faults
+	arrivals  *arrivals
+	trails    *trails
+	drains    drains
+	acts      chan struct{} // slots of operators' acts
+	chronicle chronicle
 
 	storeUp  storeState
 	running  sync.WaitGroup // every goroutine of rooms and activations
@@ -141,6 +143,7 @@ func New(cfg Config) (*Host, error) {
 		live:     map[wire.RoomID]*room{},
 		flights:  map[wire.RoomID]*flight{},
 		faults:   newFaults(),
+		acts:     make(chan struct{}, maxActs),
 	}
 	for _, k := range cfg.Kinds {
 		k, err := k.Checked()

@@ -92,6 +92,7 @@ func (h *Host) start(k rooms.Kind, g grant, a *actor.Room, from copyOf, now time
 		ports:   map[*port]struct{}{},
 		began:   now, actor: a, measures: a.Measures(),
 	}
+	r.tenure = newTenure(r, from)
 	r.save = saving{seq: from.seq, due: now.Add(spread(r.id, k.Durability.Interval()))}
 	if why := a.Diverged(); why != "" {
 		r.metrics.diverged.Inc()

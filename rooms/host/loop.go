@@ -55,6 +55,7 @@ type room struct {
 	ticked  uint64    // ticks that were counted
 	counts  [eventKinds]int
 	vitals  vitals
+	acts    []*act              // acts that are not durable yet
 	next    *directory.Location // where it has moved to
 
 	// Read by others.
@@ -63,6 +64,7 @@ type room struct {
 	calls  pulse
 	going  atomic.Bool // a move of it is under way
 	doubt  atomic.Bool // whether another copy replaced it is being looked into
+	tenure *Tenure     // guarded by the host's chronicle
 }
 
 // run is the room's loop. It returns why the copy is over.
@@ -111,6 +113,7 @@ func (r *room) step(ctx context.Context) error {
 	if err := r.measure(now); err != nil {
 		return err
 	}
+	r.confirm()
 	r.publish()
 	r.heedPatience(now)
 	r.arm(now)
@@ -225,6 +228,9 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 		r.reclaim(ev.floor)
 	case evMove:
 		return r.depart(now, ev.move)
+	case evAct:
+		r.obey(now, ev.act)
+		return r.failed()
 	}
 	return nil
 }

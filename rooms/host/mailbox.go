@@ -19,6 +19,7 @@ type event struct {
 	grant   *grant     // reclaimed
 	err     error      // saved, closed, reclaimed
 	move    *departure
+	act     *act
 }
 
 type eventKind uint8
@@ -35,11 +36,12 @@ const (
 	evReclaim   // the store has lost the room, or an epoch of it that was seen
 	evReclaimed // its answer to the claim that follows
 	evMove      // the room is to live on another host
+	evAct       // an operator wants something of it
 	eventKinds
 )
 
 var eventNames = [eventKinds]string{
-	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "move",
+	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "move", "act",
 }
 
 // verdict is what became of an event.

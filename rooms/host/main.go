@@ -137,7 +137,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return r
 	}
 	cluster.ServeReports(p.Ops, report)
-	cluster.ServeAdmin(p.Ops, report, h.admin)
+	cluster.ServeAdmin(p.Ops, h.admin)
 	cluster.ServeQueries(p.Ops, p.Metrics, h.Scan)
 	p.Ops.HandleJSON("GET /v1/rooms", func(*http.Request) (any, error) {
 		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil

@@ -206,22 +206,7 @@ func (k *kindMetrics) took(counts *[eventKinds]int, bytes, lost int) {
 
 // ended counts the end of a copy.
 func (k *kindMetrics) ended(why error) {
-	reason := "fenced"
-	switch why.(type) {
-	case *failure:
-		reason = "failed"
-	case *succession:
-		reason = "reclaimed"
-	case *over:
-		reason = "closed"
-	}
-	switch {
-	case errors.Is(why, errIdle):
-		reason = "idle"
-	case errors.Is(why, errShutdown):
-		reason = "shutdown"
-	}
-	k.endings.WithLabelValues(reason).Inc()
+	k.endings.WithLabelValues(endReason(why)).Inc()
 }
 
 // liveCollector reports the rooms as they are when it is asked.

@@ -28,6 +28,8 @@ const (
 	EntryClock   EntryKind = 11 // timers and ends of graces, in a room without ticks
 	EntryDurable EntryKind = 12 // u64 n: the first n functions that waited to be durable ran
 	EntryMoved   EntryKind = 13 // u64 epoch: a new owner, who took the room over live; nobody was dropped
+	EntryKick    EntryKind = 14 // u64 member | rest reason: by an operator
+	EntryClose   EntryKind = 15 // rest reason: by an operator
 
 	// EntryTick is in no journal: traces have it for each tick.
 	EntryTick EntryKind = 0
@@ -35,7 +37,7 @@ const (
 
 var entryNames = [...]string{
 	"tick", "start", "epoch", "join", "attach", "input", "skip", "leave", "drop", "reserve", "pass", "clock", "durable",
-	"moved",
+	"moved", "kick", "close",
 }
 
 // String is the kind's name.
@@ -65,7 +67,7 @@ type Entry struct {
 	Proved     wire.Generation
 	Instance   wire.Instance
 	User       string
-	Data       []byte // of a join or an input
+	Data       []byte // of a join or an input; a reason
 	Claims     []byte
 	Input      wire.Input
 	Count      uint64 // reserve, pass, durable
@@ -85,6 +87,8 @@ func (e Entry) String() string {
 		s = fmt.Sprintf("%s of member %d", s, e.Member)
 	case EntryInput, EntryLeave, EntrySkip:
 		s = fmt.Sprintf("%s %d of member %d", s, e.Input, e.Member)
+	case EntryKick:
+		s = fmt.Sprintf("%s of member %d", s, e.Member)
 	case EntryDrop:
 		s = fmt.Sprintf("%s of members %v", s, e.Members)
 	}
@@ -112,6 +116,10 @@ func (e *Entry) append(b []byte) []byte {
 		for _, id := range e.Members {
 			b = be.AppendUint64(b, uint64(id))
 		}
+	case EntryKick:
+		b = append(be.AppendUint64(b, uint64(e.Member)), e.Data...)
+	case EntryClose:
+		b = append(b, e.Data...)
 	case EntryJoin, EntryAttach, EntryInput, EntrySkip, EntryLeave:
 		b = e.appendMember(b)
 	}
@@ -162,6 +170,11 @@ func DecodeEntry(number uint64, b []byte) (Entry, error) {
 		for r.Err() == nil && r.Len() > 0 {
 			e.Members = append(e.Members, wire.MemberID(r.U64("member")))
 		}
+	case EntryKick:
+		e.Member = wire.MemberID(r.U64("member"))
+		e.Data = r.Rest("reason", wire.MaxReasonLen)
+	case EntryClose:
+		e.Data = r.Rest("reason", wire.MaxReasonLen)
 	case EntryJoin, EntryAttach, EntryInput, EntrySkip, EntryLeave:
 		e.readMember(&r)
 	case EntryClock:

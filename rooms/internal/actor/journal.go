@@ -22,6 +22,7 @@ type journal struct {
 	muted     bool // a Start that must not be seen
 
 	last    uint64 // number of the last entry
+	stored  uint64 // of the last one that is known to be in the store
 	depends uint64 // of the last entry that output of now depends on
 	entries [][]byte
 	buf     []byte // of entries
@@ -120,6 +121,7 @@ func (r *Room) Entries() (first uint64, entries [][]byte) {
 // Appended tells that the entries up to number n are stored: durable acks
 // follow, and functions that waited for it.
 func (r *Room) Appended(now time.Time, n uint64) {
+	r.stored = max(r.stored, n)
 	if !r.begin(now) || !r.on {
 		return
 	}

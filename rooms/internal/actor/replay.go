@@ -112,6 +112,8 @@ func (r *Room) again(e *Entry) error {
 		r.runTimers()
 	case EntryDurable:
 		r.runBarriers(int(min(e.Count, rooms.MaxBarriers)))
+	case EntryClose:
+		r.Close(string(e.Data))
 	case EntryDrop:
 		r.dropAgain(e.Members)
 	case EntryJoin:
@@ -144,6 +146,8 @@ func (r *Room) memberAgain(e *Entry) error {
 	case EntrySkip:
 		m.applied = max(m.applied, e.Input)
 		m.durable = m.applied
+	case EntryKick:
+		r.Kick(m, string(e.Data))
 	case EntryLeave:
 		m.applied = e.Input
 		r.leave(m, e.Input, e.Flag)
