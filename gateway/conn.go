@@ -21,25 +21,22 @@ import (
 // nothing but whole messages come, the goroutine of a loop.
 type conn struct {
 	// Static.
-	g       *Gateway
-	nc      net.Conn
-	from    netip.Addr      // the client's own, behind proxies that are believed
-	offered []byte          // the token that came with the handshake
-	ctx     context.Context // ends with the connection
-	cancel  context.CancelFunc
-	loop    *poll.Loop[*conn] // nil: always a goroutine of its own
-	fd      int               // for loop
-	out     outbox
-	drains  sync.WaitGroup // the goroutine of a full socket
+	g      *Gateway
+	nc     net.Conn
+	from   netip.Addr        // the client's own, behind proxies that are believed
+	loop   *poll.Loop[*conn] // nil: always a goroutine of its own
+	fd     int               // for loop
+	out    outbox
+	drains sync.WaitGroup // the goroutine of a full socket
 
 	heard atomic.Int64  // when the last message came, in ns since the gateway's start
 	ended atomic.Uint32 // the close code, once that is decided
 
 	// Owned by the reader.
-	in       *ws.Reader
+	in       ws.Reader
+	offered  []byte // the token that came with the handshake; nil once it was looked at
 	instance wire.Instance
 	id       Identity
-	head     []byte // of a message to a host
 	frames   bucket
 	bytes    bucket
 	controls bucket
@@ -56,9 +53,10 @@ type conn struct {
 	debt     time.Duration // to be waited for before the next message
 
 	mu       sync.Mutex
-	sessions map[wire.Handle]*session // guarded by mu
-	asking   int                      // joins and resumes under way; guarded by mu
-	listing  bool                     // guarded by mu
+	sessions []*session // guarded by mu
+	asking   []*request // joins and resumes under way; guarded by mu
+	listing  bool       // guarded by mu
+	gone     bool       // no session or request is taken any more; guarded by mu
 }
 
 func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
@@ -67,13 +65,11 @@ func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
 		g: g, nc: nc, from: from, offered: offered,
 		frames: newBucket(l.Frames), bytes: newBucket(l.Bytes), controls: newBucket(l.Controls), reads: newBucket(l.Reads),
 		lists: newBucket(l.Lists), seats: newBucket(l.JoinRate), complain: newBucket(4),
-		sessions: map[wire.Handle]*session{},
 	}
-	c.ctx, c.cancel = context.WithCancel(g.ctx)
 	c.out.limits, c.out.drops, c.out.drain = l, &g.metrics.drops, c.drain
 	c.out.open(nc)
 	c.loop = g.loopFor()
-	c.in = ws.NewReader(nc, ws.Config{Limit: maxMessage, Frame: c.admit, Pong: c.pong, Read: c.read})
+	c.in.Open(nc, maxMessage, c)
 	if fd, ok := c.in.FD(); ok {
 		c.fd = fd
 	} else {
@@ -101,7 +97,6 @@ var errFlood = &end{wire.CloseFlood, "more frames than a connection may send"}
 // finish takes the connection to its end.
 func (c *conn) finish(err error) {
 	c.explain(err)
-	c.cancel()
 	c.detachAll()
 	c.in.Release()
 	c.linger()
@@ -147,9 +142,9 @@ func (c *conn) greet() error {
 // in too many pieces: meanwhile they gather.
 const readPause = 20 * time.Millisecond
 
-// read counts a read call. Tiny pieces cost a system call each, or under TLS a
+// Read counts a read call. Tiny pieces cost a system call each, or under TLS a
 // record, whatever the limits on what they carry.
-func (c *conn) read() {
+func (c *conn) Read() {
 	c.g.metrics.reads.Inc()
 	switch {
 	case c.reads.allow(c.clock()):
@@ -166,11 +161,12 @@ func (c *conn) authenticate(token []byte) error {
 	if c.g.cfg.Authenticate == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.g.limits.HelloWithin)
+	ctx, cancel := context.WithTimeout(c.g.ctx, c.g.limits.HelloWithin)
 	defer cancel()
 	if len(token) == 0 {
 		token = c.offered
 	}
+	c.offered = nil
 	id, err := c.g.cfg.Authenticate(ctx, token)
 	if err == nil && (len(id.User) > wire.MaxUserLen || len(id.Claims) > peer.MaxClaims) {
 		err = fmt.Errorf("user name of %d bytes, claims of %d", len(id.User), len(id.Claims))

@@ -16,7 +16,7 @@ func (g *Gateway) Drain(ctx context.Context, spread time.Duration) error {
 	g.mu.Lock()
 	g.draining = true
 	g.mu.Unlock()
-	all := g.connections()
+	all := g.connections(nil)
 	away := encode(wire.GoAway{SpreadMS: uint32(spread.Milliseconds())})
 	for _, c := range all {
 		away.hold()
@@ -42,7 +42,7 @@ func (g *Gateway) Drain(ctx context.Context, spread time.Duration) error {
 // empty waits until no connection is left.
 func (g *Gateway) empty(ctx context.Context) error {
 	for {
-		for _, c := range g.connections() { // those that slipped in too
+		for _, c := range g.connections(nil) { // those that slipped in too
 			c.shut(wire.CloseShutdown, "this gateway is going away")
 		}
 		if g.Connections() == 0 {
@@ -77,7 +77,7 @@ func (g *Gateway) farewell() {
 	g.mu.Lock()
 	g.draining = true
 	g.mu.Unlock()
-	for _, c := range g.connections() {
+	for _, c := range g.connections(nil) {
 		if !c.out.closing() {
 			c.put(encode(wire.GoAway{SpreadMS: uint32(farewellSpread.Milliseconds())}))
 			c.shut(wire.CloseShutdown, "this gateway is going away")

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,11 +117,11 @@ func (g *Gateway) forget(c *conn) {
 	g.wg.Done()
 }
 
-// connections lists those that are open.
-func (g *Gateway) connections() []*conn {
+// connections lists those that are open, behind what all holds.
+func (g *Gateway) connections(all []*conn) []*conn {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	all := make([]*conn, 0, len(g.conns))
+	all = slices.Grow(all, len(g.conns))
 	for c := range g.conns {
 		all = append(all, c)
 	}

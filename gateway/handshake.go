@@ -187,7 +187,6 @@ func (g *Gateway) adopt(nc net.Conn, from netip.Addr, offered []byte) bool {
 	defer g.mu.Unlock()
 	g.upgrading--
 	if g.closed {
-		c.cancel()
 		nc.Close()
 		return false
 	}

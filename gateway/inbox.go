@@ -43,13 +43,17 @@ func (c *conn) handle(msg []byte) error {
 	return nil
 }
 
+// maxHead is more than the head of a member's message takes.
+const maxHead = 48
+
 func (c *conn) handleInput(msg []byte) error {
 	f, err := wire.DecodeInput(msg)
 	if err != nil {
 		return badFrame(err)
 	}
 	if s := c.session(f.Handle); s != nil {
-		c.forward(s, peer.KindInput, peer.AppendInput(c.head[:0], peer.Who{}, f.N, nil), f.Payload)
+		var head [maxHead]byte
+		c.forward(s, peer.KindInput, peer.AppendInput(head[:0], peer.Who{}, f.N, nil), f.Payload)
 	}
 	return nil
 }
@@ -60,7 +64,8 @@ func (c *conn) handleSkip(msg []byte) error {
 		return badFrame(err)
 	}
 	if s := c.session(f.Handle); s != nil {
-		c.forward(s, peer.KindSkip, peer.AppendSkip(c.head[:0], peer.Who{}, f.From, f.To), nil)
+		var head [maxHead]byte
+		c.forward(s, peer.KindSkip, peer.AppendSkip(head[:0], peer.Who{}, f.From, f.To), nil)
 	}
 	return nil
 }
@@ -71,7 +76,8 @@ func (c *conn) handleLeave(msg []byte) error {
 		return badFrame(err)
 	}
 	if s := c.session(f.Handle); s != nil {
-		c.forward(s, peer.KindLeave, peer.AppendLeave(c.head[:0], peer.Who{}, f.N), nil)
+		var head [maxHead]byte
+		c.forward(s, peer.KindLeave, peer.AppendLeave(head[:0], peer.Who{}, f.N), nil)
 	}
 	return nil
 }
@@ -80,7 +86,7 @@ func (c *conn) handleLeave(msg []byte) error {
 // none.
 func (c *conn) session(h wire.Handle) *session {
 	c.mu.Lock()
-	s := c.sessions[h]
+	s := c.held(h)
 	c.mu.Unlock()
 	if s == nil {
 		c.g.metrics.input.limited.Inc()
@@ -91,7 +97,6 @@ func (c *conn) session(h wire.Handle) *session {
 
 // forward sends a message whose head was made for nobody in the session's name.
 func (c *conn) forward(s *session, kind peer.Kind, head, tail []byte) {
-	c.head = head
 	switch err := s.forward(kind, head, tail); {
 	case err == nil:
 	case errors.Is(err, link.ErrFull):
@@ -134,8 +139,8 @@ func (c *conn) misuse(msg []byte, err error) error {
 	return nil
 }
 
-// pong answers a WebSocket ping.
-func (c *conn) pong(payload []byte) error {
+// Pong answers a WebSocket ping.
+func (c *conn) Pong(payload []byte) error {
 	c.touch(time.Now())
 	f := takeFrame(len(payload))
 	f.b = append(ws.AppendHeader(f.b, ws.Pong, len(payload)), payload...)
@@ -143,18 +148,18 @@ func (c *conn) pong(payload []byte) error {
 	return nil
 }
 
-// admit holds the connection to its budget. Control frames and fragments have
+// Admit holds the connection to its budget. Control frames and fragments have
 // a small one of their own; a client that sends messages too fast is told so
 // and waited for, and cut when that doesn't change. A loop can't wait: there the
 // message goes ahead, and the wait comes behind it.
-func (c *conn) admit(op ws.Opcode, n int) error {
+func (c *conn) Admit(op ws.Opcode, n int) error {
 	now := c.clock()
 	if op != ws.Binary && op != ws.Close {
 		if !c.controls.allow(now) {
 			return errFlood
 		}
 	}
-	wait := c.bytes.take(now, float64(n))
+	wait := c.bytes.take(now, n)
 	if op == ws.Binary {
 		wait = max(wait, c.frames.take(now, 1))
 	}

@@ -19,6 +19,9 @@ type request struct {
 	ref  uint32
 	ask  directory.Request
 
+	ctx    context.Context // ends with the connection, or when it is over
+	cancel context.CancelFunc
+
 	// What the session will be.
 	why         peer.Why
 	member      wire.MemberID
@@ -50,10 +53,13 @@ func (c *conn) handleJoin(msg []byte) error {
 func (c *conn) begin(q *request) {
 	e := c.hurried()
 	if e == nil {
-		e = c.seatFor()
+		q.ctx, q.cancel = context.WithTimeout(c.g.ctx, c.g.limits.JoinWithin)
+		if e = c.seatFor(q); e != nil {
+			q.cancel()
+		}
 	}
 	if e == nil && !c.g.enter(q.run) {
-		c.unask()
+		c.unask(q)
 		e = &wire.Error{Code: wire.CodeBusy, RetryMS: 500 + rand.Uint32N(1000), Text: "too many joins at once"}
 	}
 	if e != nil {
@@ -92,10 +98,8 @@ func (g *Gateway) enter(f func()) bool {
 
 func (q *request) run() {
 	g, began := q.c.g, time.Now()
-	ctx, cancel := context.WithTimeout(q.c.ctx, g.limits.JoinWithin)
-	defer cancel()
-	e := q.seek(ctx)
-	q.c.unask()
+	e := q.seek(q.ctx)
+	q.c.unask(q)
 	result := "ok"
 	if e != nil {
 		result = e.Code.String()

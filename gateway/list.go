@@ -60,7 +60,7 @@ func (c *conn) endList() {
 
 func (c *conn) list(f wire.List) {
 	defer c.endList()
-	ctx, cancel := context.WithTimeout(c.ctx, listWithin)
+	ctx, cancel := context.WithTimeout(c.g.ctx, listWithin)
 	defer cancel()
 	most := min(int(f.Most), listMost)
 	if most == 0 {

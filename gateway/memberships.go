@@ -2,17 +2,18 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/limpet-games/limpet/wire"
 )
 
 // What a connection knows of its rooms.
 
-// seatFor counts a request in.
-func (c *conn) seatFor() *wire.Error {
+// seatFor counts a request in, which the connection's end will cancel.
+func (c *conn) seatFor(q *request) *wire.Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	held := c.asking
+	held := len(c.asking)
 	for _, s := range c.sessions {
 		if s.counted {
 			held++
@@ -21,14 +22,35 @@ func (c *conn) seatFor() *wire.Error {
 	if held >= c.g.limits.Rooms {
 		return wire.Refuse(wire.CodeTooManyRooms, fmt.Sprintf("a connection may be in %d rooms", c.g.limits.Rooms))
 	}
-	c.asking++
+	if c.gone {
+		return errConnGone
+	}
+	c.asking = append(c.asking, q)
 	return nil
 }
 
-func (c *conn) unask() {
+func (c *conn) unask(q *request) {
+	q.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.asking--
+	if i := slices.Index(c.asking, q); i >= 0 {
+		c.asking = slices.Delete(c.asking, i, i+1)
+	}
+	if len(c.asking) == 0 {
+		c.asking = nil
+	}
+}
+
+var errConnGone = wire.Refuse(wire.CodeTimeout, "the connection has ended")
+
+// held is the session of a handle, or nil. mu is held. There are few.
+func (c *conn) held(h wire.Handle) *session {
+	for _, s := range c.sessions {
+		if s.route.handle == h {
+			return s
+		}
+	}
+	return nil
 }
 
 // keep records a session under its handle.
@@ -36,12 +58,12 @@ func (c *conn) keep(s *session) *wire.Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.sessions == nil:
-		return wire.Refuse(wire.CodeTimeout, "the connection has ended")
-	case c.sessions[s.route.handle] != nil:
+	case c.gone:
+		return errConnGone
+	case c.held(s.route.handle) != nil:
 		return wire.Refuse(wire.CodeAlreadyMember, "this connection is in that room")
 	}
-	c.sessions[s.route.handle] = s
+	c.sessions = append(c.sessions, s)
 	return nil
 }
 
@@ -49,18 +71,21 @@ func (c *conn) keep(s *session) *wire.Error {
 func (c *conn) drop(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sessions[s.route.handle] == s {
-		delete(c.sessions, s.route.handle)
+	if i := slices.Index(c.sessions, s); i >= 0 {
+		c.sessions = slices.Delete(c.sessions, i, i+1)
 	}
 }
 
-// detachAll takes the connection's members away from their rooms, for which
-// they are dropped then.
+// detachAll cancels the connection's requests and takes its members away from
+// their rooms, for which they are dropped then.
 func (c *conn) detachAll() {
 	c.mu.Lock()
-	all := c.sessions
-	c.sessions = nil
+	all, asking := c.sessions, c.asking
+	c.sessions, c.asking, c.gone = nil, nil, true
 	c.mu.Unlock()
+	for _, q := range asking {
+		q.cancel()
+	}
 	for _, s := range all {
 		s.route.leave(s)
 	}

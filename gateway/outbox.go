@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
-	"syscall"
 )
 
 // outbox holds the frames that wait for one socket, in order. Whoever fills it
@@ -14,11 +13,10 @@ import (
 type outbox struct {
 	// Static.
 	conn   net.Conn
-	raw    syscall.RawConn       // nil: not TCP
-	fd     uintptr               // where raw is set; open until the outbox is closed
-	wait   func(fd uintptr) bool // for drainAll: writes what the socket takes; false while that is nothing
-	tls    *tls.Conn             // nil: plain
-	cipher *ciphertext           // under tls
+	direct bool        // it is a socket, and fd its descriptor
+	fd     uintptr     // open until the outbox is closed
+	tls    *tls.Conn   // nil: plain
+	cipher *ciphertext // under tls
 	limits *Limits
 	drops  *dropMetrics
 	drain  func() // starts drainAll in a goroutine
@@ -125,7 +123,7 @@ func (o *outbox) flush() {
 	if o.draining || o.dead || !o.waits() {
 		return
 	}
-	if o.raw != nil && !o.writeNow() {
+	if o.direct && !o.writeNow() {
 		return
 	}
 	o.draining = true

@@ -240,7 +240,7 @@ func TestFullSocketGoesOn(t *testing.T) {
 }
 
 func pending(g *Gateway) (all int) {
-	for _, c := range g.connections() {
+	for _, c := range g.connections(nil) {
 		b, _ := c.out.depth()
 		all += b
 	}

@@ -71,7 +71,7 @@ func (p *path) connect(t testing.TB) *conn {
 	}
 	go io.Copy(io.Discard, far)
 	c := newConn(p.g, near, netip.Addr{}, nil)
-	t.Cleanup(func() { c.cancel(); near.Close(); far.Close(); c.drains.Wait() })
+	t.Cleanup(func() { near.Close(); far.Close(); c.drains.Wait() })
 	return c
 }
 

@@ -174,7 +174,7 @@ func (c *conn) payDebt() error {
 	c.debt = 0
 	select {
 	case <-t.C:
-	case <-c.ctx.Done():
+	case <-c.g.ctx.Done():
 		return errStop
 	}
 	c.touch(time.Now())

@@ -28,14 +28,16 @@ func (o *outbox) open(c net.Conn) {
 	if err != nil {
 		return
 	}
-	o.raw = raw
-	raw.Control(func(fd uintptr) { o.fd = fd })
-	o.wait = func(fd uintptr) bool {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		blocked, wrote := o.writeSome(fd)
-		return !blocked || wrote
-	}
+	raw.Control(func(fd uintptr) { o.fd, o.direct = fd, true })
+}
+
+// writable writes to a socket that may take something again. False: it took
+// nothing, wait.
+func (o *outbox) writable(fd uintptr) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	blocked, wrote := o.writeSome(fd)
+	return !blocked || wrote
 }
 
 // writeNow writes without waiting. blocked: the socket did not take all. mu is
@@ -154,12 +156,16 @@ func (o *outbox) drainSome() error {
 	if err := o.conn.SetWriteDeadline(time.Now().Add(o.limits.WriteStall)); err != nil {
 		return err
 	}
-	if o.raw == nil {
+	if !o.direct {
 		_, err := o.conn.Write(o.takeOut())
 		o.dropScratch()
 		return err
 	}
-	if err := o.raw.Write(o.wait); err != nil {
+	raw, err := socketOf(o.conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := raw.Write(o.writable); err != nil {
 		return err
 	}
 	return o.conn.SetWriteDeadline(time.Time{})

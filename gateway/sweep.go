@@ -17,6 +17,7 @@ const (
 func (g *Gateway) sweep(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
+	var conns []*conn // reused
 	var told time.Time
 	for {
 		select {
@@ -28,16 +29,18 @@ func (g *Gateway) sweep(ctx context.Context) {
 				told = now
 				g.addresses.sweep(now)
 			}
-			g.sweepConns()
+			conns = g.connections(conns[:0])
+			g.sweepConns(conns)
+			clear(conns)
 			g.sweepRoutes(now, tell)
 		}
 	}
 }
 
 // sweepConns cuts silent connections and measures the outboxes.
-func (g *Gateway) sweepConns() {
+func (g *Gateway) sweepConns(conns []*conn) {
 	all, most := 0, 0
-	for _, c := range g.connections() {
+	for _, c := range conns {
 		idle := c.idle()
 		if idle > 2*g.limits.Heartbeat {
 			c.shut(wire.CloseIdle, "nothing heard for too long")

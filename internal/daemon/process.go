@@ -107,6 +107,8 @@ func (w *Wiring) prepare(p Process) (err error) {
 		return fmt.Errorf("listen for operations: %w", err)
 	}
 	w.opsAddr = ln.Addr().String()
+	limitMemory(w.Log, os.DirFS("/"))
+	w.Parts.Add("tidying of memory", tidy)
 	w.Parts.Add("operations", func(ctx context.Context) error { return w.Ops.Run(ctx, ln) })
 	if err := p.Wire(w); err != nil {
 		ln.Close()

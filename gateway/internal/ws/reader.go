@@ -9,39 +9,45 @@ import (
 	"syscall"
 )
 
-// Config says what a Reader takes.
-type Config struct {
-	// Limit bounds a message, with all its fragments, in bytes.
-	Limit int
-	// Frame is asked before each frame is read, whether it is a message, a
+// Owner is whose Reader it is.
+type Owner interface {
+	// Admit is asked before each frame is read, whether it is a message, a
 	// fragment of one or a control frame; its error ends the reader. It is where
 	// a flood is noticed that never completes a message. n is the length.
-	Frame func(op Opcode, n int) error
+	Admit(op Opcode, n int) error
 	// Pong is called for each ping, to answer it. The payload is valid during
 	// the call.
-	Pong func(payload []byte) error
-	// Read is called after each read call, unless it is nil. It may wait: then
-	// more arrives for the next one.
-	Read func()
+	Pong(payload []byte) error
+	// Read is called after each read call. It may wait: then more arrives for
+	// the next one.
+	Read()
 }
 
 // Reader reads the messages that a client sends. It is used by one goroutine.
 type Reader struct {
-	cfg Config
-	src *source
+	owner Owner
+	conn  net.Conn
+	limit int     // of a message with all its fragments, in bytes
+	fd    int     // -1: not TCP
+	src   *source // nil at rest
 
 	buf  *[chunk]byte // nil while nothing is buffered
 	r, w int          // buf[r:w] is still to be handled
 
+	open bool    // a fragment came and its last is still to come
 	body *[]byte // from bodies, behind msg; nil without
 	msg  []byte  // a message of several pieces
-	open bool    // a fragment came and its last is still to come
 }
 
-// NewReader reads from a connection after its handshake. Deadlines are its
-// owner's.
-func NewReader(c net.Conn, cfg Config) *Reader {
-	return &Reader{cfg: cfg, src: newSource(c, cfg.Read)}
+// Open has the reader read a connection after its handshake: messages of at most
+// limit bytes. Deadlines are the owner's.
+func (r *Reader) Open(c net.Conn, limit int, owner Owner) {
+	r.conn, r.limit, r.owner, r.fd = c, limit, owner, -1
+	if t, ok := c.(*net.TCPConn); ok {
+		if raw, err := t.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) { r.fd = int(fd) }) // fails where it is closed
+		}
+	}
 }
 
 // bodies holds buffers for messages that don't fit a chunk.
@@ -49,7 +55,7 @@ var bodies sync.Pool
 
 // Next waits for the next message, which is valid until the call after. A
 // *Closed tells that the peer closed, an *Error that it broke the protocol;
-// others are the connection's or Config.Frame's. After an error there is
+// others are the connection's or Owner's. After an error there is
 // nothing to be read any more: Release it.
 func (r *Reader) Next() ([]byte, error) {
 	r.dropMessage()
@@ -83,7 +89,7 @@ func (r *Reader) Next() ([]byte, error) {
 var ErrWait = errors.New("ws: the rest has to be waited for")
 
 // FD is the socket, where that is one that Arrived can read.
-func (r *Reader) FD() (fd int, ok bool) { return int(r.src.fd), r.src.raw != nil }
+func (r *Reader) FD() (fd int, ok bool) { return r.fd, r.fd >= 0 }
 
 // Rest gives back the buffer behind the last message, and reports whether
 // nothing else is held: what comes next may be left to Arrived.
@@ -93,7 +99,16 @@ func (r *Reader) Rest() bool {
 		return false
 	}
 	r.dropChunk()
+	r.src = nil
 	return true
+}
+
+// source is what Next reads from.
+func (r *Reader) source() *source {
+	if r.src == nil {
+		r.src = newSource(r.conn, r.owner)
+	}
+	return r.src
 }
 
 // Arrived reads what has arrived, after Rest has said yes, and hands each
@@ -104,7 +119,7 @@ func (r *Reader) Rest() bool {
 func (r *Reader) Arrived(ended bool, handle func(msg []byte) error) error {
 	for {
 		b := chunks.Get().(*[chunk]byte)
-		n, err := r.src.now(b[:])
+		n, err := once(uintptr(r.fd), b[:], r.owner)
 		if n <= 0 {
 			chunks.Put(b)
 			if err == nil {
@@ -182,13 +197,10 @@ func (r *Reader) admit(h header) error {
 		return protocol("continuation of no message")
 	case h.op == Binary && r.open:
 		return protocol("new message inside another")
-	case !h.op.control() && h.n > r.cfg.Limit-len(r.msg):
-		return &Error{Code: StatusTooBig, Text: fmt.Sprintf("message is longer than %d bytes", r.cfg.Limit)}
+	case !h.op.control() && h.n > r.limit-len(r.msg):
+		return &Error{Code: StatusTooBig, Text: fmt.Sprintf("message is longer than %d bytes", r.limit)}
 	}
-	if r.cfg.Frame == nil {
-		return nil
-	}
-	return r.cfg.Frame(h.op, h.n)
+	return r.owner.Admit(h.op, h.n)
 }
 
 func (r *Reader) inPlace(h header) ([]byte, error) {
@@ -211,8 +223,8 @@ func (r *Reader) control(h header) error {
 		return err
 	case h.op == Close:
 		return readClose(p)
-	case h.op == Ping && r.cfg.Pong != nil:
-		return r.cfg.Pong(p)
+	case h.op == Ping:
+		return r.owner.Pong(p)
 	}
 	return nil
 }
@@ -229,7 +241,7 @@ func (r *Reader) piece(h header) error {
 	n := copy(p, r.buffered())
 	r.r += n
 	for n < len(p) {
-		m, err := r.src.read(p[n:])
+		m, err := r.source().read(p[n:])
 		if err != nil {
 			return unexpected(err)
 		}
@@ -241,10 +253,10 @@ func (r *Reader) piece(h header) error {
 }
 
 func (r *Reader) takeBody() *[]byte {
-	if b, ok := bodies.Get().(*[]byte); ok && cap(*b) >= r.cfg.Limit {
+	if b, ok := bodies.Get().(*[]byte); ok && cap(*b) >= r.limit {
 		return b
 	}
-	b := make([]byte, 0, r.cfg.Limit)
+	b := make([]byte, 0, r.limit)
 	return &b
 }
 
@@ -275,7 +287,7 @@ func (r *Reader) ensure(n int) error {
 		if r.r == r.w {
 			r.dropChunk()
 			r.r, r.w = 0, 0
-			b, m, err := r.src.first()
+			b, m, err := r.source().first()
 			if err != nil {
 				return err
 			}
@@ -286,7 +298,7 @@ func (r *Reader) ensure(n int) error {
 			r.w = copy(r.buf[:], r.buf[r.r:r.w])
 			r.r = 0
 		}
-		m, err := r.src.read(r.buf[r.w:])
+		m, err := r.source().read(r.buf[r.w:])
 		if err != nil {
 			return unexpected(err)
 		}

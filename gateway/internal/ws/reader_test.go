@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +74,39 @@ type outcome struct {
 
 const limit = 1 << 16
 
+// owner allows everything unless it says otherwise.
+type owner struct {
+	admit func(Opcode, int) error
+	pong  func([]byte) error
+	read  func()
+}
+
+func (o owner) Admit(op Opcode, n int) error {
+	if o.admit == nil {
+		return nil
+	}
+	return o.admit(op, n)
+}
+
+func (o owner) Pong(p []byte) error {
+	if o.pong == nil {
+		return nil
+	}
+	return o.pong(p)
+}
+
+func open(c net.Conn, o owner) *Reader {
+	r := &Reader{}
+	r.Open(c, limit, o)
+	return r
+}
+
+func (o owner) Read() {
+	if o.read != nil {
+		o.read()
+	}
+}
+
 // feed writes b in pieces of the given size and reads until the reader ends.
 func feed(t testing.TB, b []byte, piece int) outcome {
 	t.Helper()
@@ -93,7 +125,7 @@ func feed(t testing.TB, b []byte, piece int) outcome {
 }
 
 func drainReader(near net.Conn) (o outcome) {
-	r := NewReader(near, Config{Limit: limit, Pong: func(p []byte) error {
+	r := open(near, owner{pong: func(p []byte) error {
 		o.pongs = append(o.pongs, string(p))
 		return nil
 	}})
@@ -263,7 +295,7 @@ func TestBudgetSeesEveryFrame(t *testing.T) {
 	for name, frame := range map[string][]byte{"fragments": sent(0, nil), "pings": ping(nil), "pongs": sent(fin|byte(Pong), nil)} {
 		far, near := pair(t)
 		frames := 0
-		r := NewReader(near, Config{Limit: limit, Frame: func(Opcode, int) error {
+		r := open(near, owner{admit: func(Opcode, int) error {
 			if frames++; frames > 100 {
 				return spent
 			}
@@ -289,7 +321,7 @@ func TestBudgetSeesEveryFrame(t *testing.T) {
 // A quiet connection holds no buffer.
 func TestIdleHoldsNothing(t *testing.T) {
 	far, near := pair(t)
-	r := NewReader(near, Config{Limit: limit})
+	r := open(near, owner{})
 	far.Write(bin([]byte("one")))
 	if _, err := r.Next(); err != nil {
 		t.Fatal(err)
@@ -307,8 +339,8 @@ func TestIdleHoldsNothing(t *testing.T) {
 // behind it no buffer is held.
 func TestArrivedReadsOnce(t *testing.T) {
 	far, near := pair(t)
-	var reads atomic.Int64
-	r := NewReader(near, Config{Limit: limit, Read: func() { reads.Add(1) }})
+	reads := 0
+	r := open(near, owner{read: func() { reads++ }})
 	got, fd := 0, 0
 	fd, _ = r.FD()
 	frame := bin(make([]byte, 32))
@@ -324,10 +356,10 @@ func TestArrivedReadsOnce(t *testing.T) {
 	if got := testing.AllocsPerRun(messages, one); got > 0.1 {
 		t.Errorf("%.2f allocations a message, want 0", got)
 	}
-	if n := reads.Load(); n != messages+1 || got != 32*int(n) { // one to warm up
+	if n := reads; n != messages+1 || got != 32*int(n) { // one to warm up
 		t.Errorf("%d read calls for %d messages, %d bytes", n, messages+1, got)
 	}
-	if r.buf != nil || r.src.buf != nil || r.body != nil {
+	if r.buf != nil || r.src != nil || r.body != nil {
 		t.Error("a quiet reader holds a buffer")
 	}
 }
@@ -335,7 +367,7 @@ func TestArrivedReadsOnce(t *testing.T) {
 // What Arrived can't take whole is left for Next, with nothing lost.
 func TestArrivedLeavesTheRestToNext(t *testing.T) {
 	far, near := pair(t)
-	r := NewReader(near, Config{Limit: limit})
+	r := open(near, owner{})
 	defer r.Release()
 	long := random(6000)
 	whole := join(bin([]byte("one")), bin(long), bin([]byte("two")))
@@ -382,7 +414,7 @@ func TestOtherConnections(t *testing.T) {
 func TestReadDoesNotAllocate(t *testing.T) {
 	for _, n := range []int{32, 8000} {
 		far, near := pair(t)
-		r := NewReader(near, Config{Limit: limit, Frame: func(Opcode, int) error { return nil }})
+		r := open(near, owner{})
 		frame := bin(make([]byte, n))
 		one := func() {
 			far.Write(frame)
@@ -478,7 +510,7 @@ func fromPieces(in []byte, n int) outcome { return drainReader(&pieces{b: in, n:
 
 func BenchmarkRead32(b *testing.B) {
 	frame := bin(make([]byte, 32))
-	r := NewReader(&forever{b: bytes.Repeat(frame, 64)}, Config{Limit: limit})
+	r := open(&forever{b: bytes.Repeat(frame, 64)}, owner{})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := r.Next(); err != nil {

@@ -18,9 +18,8 @@ var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 type source struct {
 	conn  net.Conn
 	raw   syscall.RawConn // nil: not TCP
-	fd    uintptr         // where raw is set
 	try   func(fd uintptr) bool
-	after func() // called after each read call; nil: not
+	owner Owner
 
 	// Of the read under way.
 	buf *[chunk]byte // taken when there is something to read
@@ -29,11 +28,11 @@ type source struct {
 	err error
 }
 
-func newSource(c net.Conn, after func()) *source {
-	s := &source{conn: c, after: after}
+func newSource(c net.Conn, owner Owner) *source {
+	s := &source{conn: c, owner: owner}
 	if t, ok := c.(*net.TCPConn); ok {
 		if raw, err := t.SyscallConn(); err == nil {
-			raw.Control(func(fd uintptr) { s.raw, s.fd, s.try = raw, fd, s.attempt }) // fails where it is closed
+			s.raw, s.try = raw, s.attempt
 		}
 	}
 	return s
@@ -76,7 +75,7 @@ func (s *source) attempt(fd uintptr) bool {
 		}
 		p = s.buf[:]
 	}
-	if s.n, s.err = s.once(fd, p); s.err == nil {
+	if s.n, s.err = once(fd, p, s.owner); s.err == nil {
 		return true
 	}
 	s.n = 0
@@ -87,17 +86,11 @@ func (s *source) attempt(fd uintptr) bool {
 	return s.err != syscall.EAGAIN
 }
 
-// now reads what has arrived, without waiting: EAGAIN where that is nothing.
-// The connection must be open.
-func (s *source) now(p []byte) (int, error) { return s.once(s.fd, p) }
-
 // once is one read(2).
-func (s *source) once(fd uintptr, p []byte) (int, error) {
+func once(fd uintptr, p []byte, owner Owner) (int, error) {
 	for {
 		n, err := read(fd, p)
-		if s.after != nil {
-			s.after()
-		}
+		owner.Read()
 		if err != syscall.EINTR {
 			return n, err
 		}
@@ -111,9 +104,7 @@ func (s *source) block(p []byte) (int, error) {
 	}
 	for {
 		n, err := s.conn.Read(p)
-		if s.after != nil {
-			s.after()
-		}
+		s.owner.Read()
 		if n > 0 || err != nil {
 			return n, err
 		}
