@@ -111,6 +111,13 @@ func (r *runner) profile(sys *system.System, d time.Duration) func() error {
 				return err
 			}
 		}
+		for _, proc := range sys.Procs {
+			if proc.Ops != "" {
+				if err := proc.HeapProfile(filepath.Join(r.profiles, proc.Name+".heap.pprof")); err != nil {
+					return err
+				}
+			}
+		}
 		return nil
 	}
 }

@@ -196,7 +196,14 @@ func scrape(url string) (Metrics, error) {
 
 // Profile fetches a CPU profile of d into a file.
 func (p *Process) Profile(d time.Duration, file string) error {
-	resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.Ops, int(d.Seconds())))
+	return p.fetch(fmt.Sprintf("profile?seconds=%d", int(d.Seconds())), file)
+}
+
+// HeapProfile has the process collect and fetches what it holds into a file.
+func (p *Process) HeapProfile(file string) error { return p.fetch("heap?gc=1", file) }
+
+func (p *Process) fetch(what, file string) error {
+	resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/%s", p.Ops, what))
 	if err != nil {
 		return fmt.Errorf("profile %s: %w", p.Name, err)
 	}

@@ -21,6 +21,11 @@ type ticks struct {
 	ran     uint64 // ticks in all
 }
 
+// slot is how finely ticks are spread: those of one slot share a wake-up of the
+// host, a write on each link and a wake-up of the gateway. It divides the length
+// of the usual ticks.
+const slot = 2500 * time.Microsecond
+
 // open sets the schedule. The first tick's place within a tick's length comes
 // from the room's id, so that a host's rooms don't tick all at once.
 func (t *ticks) open(r *Room) {
@@ -29,6 +34,7 @@ func (t *ticks) open(r *Room) {
 	// A room that moved keeps its schedule, unless the clocks disagree on it.
 	if t.due.IsZero() || t.due.After(r.now.Add(t.every)) {
 		t.due = r.now.Add(time.Duration(phase) + 1)
+		t.due = t.due.Add(slot - time.Duration(t.due.UnixNano())%slot)
 	}
 }
 

@@ -181,3 +181,29 @@ func TestGrace(t *testing.T) {
 		t.Errorf("%d members, %d connected", st.Len(), st.Connected())
 	}
 }
+
+// Rooms tick in slots that they share, spread over the length of a tick.
+func TestTicksAreSpreadInSlots(t *testing.T) {
+	began := time.Unix(1_000_000, 123_456)
+	used := map[time.Duration]int{}
+	const rooms = 200
+	for i := range rooms {
+		var tk ticks
+		r := &Room{now: began}
+		r.cfg.Kind.TickRate, r.cfg.Room = 20, wire.RoomID(fmt.Sprint("chat/", i))
+		tk.open(r)
+		after := tk.due.Sub(began)
+		if after <= 0 || after > 50*time.Millisecond+slot || tk.due.UnixNano()%int64(slot) != 0 {
+			t.Fatalf("room %d first ticks after %s", i, after)
+		}
+		used[time.Duration(tk.due.UnixNano())%(50*time.Millisecond)]++
+	}
+	if len(used) != 20 {
+		t.Errorf("%d slots of 20 are used", len(used))
+	}
+	for at, n := range used {
+		if n > rooms/20*3 {
+			t.Errorf("%d of %d rooms tick at %s", n, rooms, at)
+		}
+	}
+}
