@@ -85,6 +85,14 @@ func (r AppendRequest) Check() error {
 	return checkNumber("journal entry", r.First)
 }
 
+// Check says what no store takes as a request to mend.
+func (r MendRequest) Check() error {
+	if r.Entry > maxNumber {
+		return fmt.Errorf("%w: journal entry %d: want at most %d", ErrBadRequest, r.Entry, uint64(maxNumber))
+	}
+	return r.Claim.Check()
+}
+
 // Check says what no store takes as a hand-off, given its limit of a
 // checkpoint.
 func (r HandOffRequest) Check(maxBytes int) error {

@@ -120,6 +120,9 @@ func open(data []byte) (envelope, error) {
 	if len(data) < len(magic)+1 {
 		return envelope{}, fmt.Errorf("%w: %d bytes", ErrTruncated, len(data))
 	}
+	if isSealed(data) {
+		return envelope{}, fmt.Errorf("%w: this program was given none", ErrNoKey)
+	}
 	if [4]byte(data[:4]) != magic {
 		return envelope{}, fmt.Errorf("%w: it starts with %x, want %x", ErrNotCheckpoint, data[:4], magic)
 	}

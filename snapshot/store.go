@@ -8,6 +8,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -66,8 +67,30 @@ type ClaimResult struct {
 	Created bool   // no earlier incarnation is open: the room starts empty
 	Data    []byte // the room's checkpoint, nil where it never saved one
 	Journal Journal
-	Err     error
+	// Damage says why the checkpoint or the journal can't be read (*Damage where
+	// they can be mended); Data and Journal are then not to be used. Only stores
+	// that Sealed gave find any: others hand out what they hold.
+	Damage error
+	Err    error
 }
+
+// Damage is a checkpoint, or a journal from one entry on, that is not what was
+// stored.
+type Damage struct {
+	Entry uint64 // the first bad entry, 0: the checkpoint
+	Err   error
+}
+
+// Error says what is damaged, and how.
+func (d *Damage) Error() string {
+	if d.Entry > 0 {
+		return fmt.Sprintf("journal entry %d: %v", d.Entry, d.Err)
+	}
+	return d.Err.Error()
+}
+
+// Unwrap gives how it is damaged.
+func (d *Damage) Unwrap() error { return d.Err }
 
 // Journal is what was appended to a room since its checkpoint. Entries are
 // numbered through an incarnation, over all its claims.
@@ -146,6 +169,25 @@ type HoldRequest struct {
 type HandOffResult struct {
 	Claim Claim
 	Err   error
+}
+
+// MendRequest sets aside, under a claim that stands, what can't be read of a
+// room: its checkpoint, so that the one before it takes its place and the
+// journal is empty; or, with Entry, its journal from that entry on. What is set
+// aside is kept for some time, for a human to look at. A claim mends its
+// checkpoint once: asking again gives what the first time gave.
+type MendRequest struct {
+	Claim Claim
+	Entry uint64 // 0: the checkpoint
+}
+
+// MendResult is what the room starts from now. Err is nil, ErrFenced, or
+// ErrMissing where there is no older checkpoint: then nothing was done.
+type MendResult struct {
+	Data    []byte
+	Journal Journal
+	Damage  error // as in ClaimResult
+	Err     error
 }
 
 // Entry is one room in a listing.
@@ -234,7 +276,8 @@ type Store interface {
 	// Check reports for each claim whether it still stands: nil, ErrFenced or
 	// ErrMissing.
 	Check(ctx context.Context, claims []Claim) ([]error, error)
-	// Save stores checkpoints: nil, ErrFenced, ErrMissing or ErrTooBig each.
+	// Save stores checkpoints: nil, ErrFenced, ErrMissing or ErrTooBig each. The
+	// one that stood before is kept beside it, for Mend.
 	Save(ctx context.Context, reqs []SaveRequest) ([]error, error)
 	// Append adds to journals: nil, ErrFenced, ErrMissing, ErrGap or ErrTooBig
 	// each. A room's entries are appended all or none.
@@ -246,6 +289,8 @@ type Store interface {
 	Hold(ctx context.Context, reqs []HoldRequest) ([]error, error)
 	// HandOff passes claims on, each with a higher epoch.
 	HandOff(ctx context.Context, reqs []HandOffRequest) ([]HandOffResult, error)
+	// Mend sets damaged checkpoints and journals aside.
+	Mend(ctx context.Context, reqs []MendRequest) ([]MendResult, error)
 	// Load reads checkpoints without claiming: Data is nil where there is none.
 	Load(ctx context.Context, rooms []wire.RoomID) ([]LoadResult, error)
 	// List pages through all rooms in no particular order: start with "", end

@@ -87,6 +87,8 @@ func TestDangerousSettingsAreRefused(t *testing.T) {
 		"missing secret of the cluster":             {host("--data", dir, "--link", ":0", "--cluster-key-file", dir+"/none"), "--cluster-key-file"},
 		"host's operations off loopback, no token":  {host("--data", dir, "--ops", ":0"), "--ops-token-file"},
 		"lease too short to be renewed":             {host("--data", dir, "--lease", "100ms"), "from 1s"},
+		"encryption of checkpoints without a key":   {host("--data", dir, "--checkpoint-encrypt"), "--checkpoint-keys-file"},
+		"short key of checkpoints":                  {host("--data", dir, "--checkpoint-keys-file", short), "64 hex digits"},
 		"secret of the cluster as an argument":      {host("--data", dir, "--cluster-key", "hunter2"), "unknown flag"},
 		"a flag that is a word of a sentence":       {gw("insecure"), "unexpected argument"},
 	} {

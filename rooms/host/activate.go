@@ -143,7 +143,7 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 	if err != nil {
 		return directory.Location{}, refusal(err)
 	}
-	r, err := h.load(f.kind, g)
+	r, err := h.loadOrMend(ctx, f.kind, g)
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(f.id)).Uint64("epoch", uint64(g.Claim.Epoch)).Msg("room does not load")
 		h.faults.note(f.id, time.Now())

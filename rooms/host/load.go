@@ -20,6 +20,9 @@ import (
 
 // load makes a copy from what a claim brought.
 func (h *Host) load(k rooms.Kind, g grant) (*room, error) {
+	if g.Damage != nil {
+		return nil, g.Damage
+	}
 	if g.Data == nil {
 		return h.newRoom(k, g, copyOf{journal: g.Journal})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,6 +22,8 @@ type storeFlags struct {
 	redis, dir    string
 	maxBytes      int
 	allowEviction bool
+	keyFile       string
+	seal          snapshot.SealOptions
 }
 
 func (s *storeFlags) register(f *daemon.Flags) {
@@ -31,10 +34,41 @@ func (s *storeFlags) register(f *daemon.Flags) {
 	})
 	f.String(&s.dir, "data", "", "DIR", "keep rooms in this directory on a local disk, which hosts on one machine may share")
 	f.Int(&s.maxBytes, "checkpoint-bytes", snapshot.DefaultMaxBytes, 4<<10, 8<<20, "the largest checkpoint of a room, in bytes; a larger one is refused and reported")
+	s.registerKeys(f)
 	f.Bool(&s.allowEviction, "insecure-allow-eviction", "take a Redis that may evict keys, and so lose rooms without a word")
 }
 
+func (s *storeFlags) registerKeys(f *daemon.Flags) {
+	f.String(&s.keyFile, "checkpoint-keys-file", "", "FILE", "seal what the store keeps with the first of these keys, 64 hex digits a line; "+
+		"all of them open it; the same on all hosts")
+	f.Bool(&s.seal.Encrypt, "checkpoint-encrypt", "encrypt what the store keeps, too; needs --checkpoint-keys-file")
+	f.Bool(&s.seal.AcceptUnsealed, "insecure-accept-unsealed",
+		"load rooms that were saved before there were keys; whoever writes to the store can then forge rooms")
+}
+
+// sealed puts the keys, where there are any, between the rooms and the store.
+func (s *storeFlags) sealed(store snapshot.Store) (snapshot.Store, error) {
+	if s.keyFile == "" {
+		return store, nil
+	}
+	text, err := os.ReadFile(s.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--checkpoint-keys-file: %w", err)
+	}
+	keys, err := snapshot.ParseKeyring(string(text), s.seal)
+	if err != nil {
+		return nil, fmt.Errorf("--checkpoint-keys-file %s: %w", s.keyFile, err)
+	}
+	return snapshot.Sealed(store, keys), nil
+}
+
 func (s *storeFlags) check() error {
+	if s.keyFile == "" && s.seal.Encrypt {
+		return errors.New("--checkpoint-encrypt needs --checkpoint-keys-file: the keys to encrypt with")
+	}
+	if s.keyFile == "" && s.seal.AcceptUnsealed {
+		return errors.New("--insecure-accept-unsealed is for hosts with --checkpoint-keys-file; without keys everything is unsealed")
+	}
 	if (s.redis == "") == (s.dir == "") {
 		return errors.New("give one of --redis URL and --data DIR: where rooms are saved")
 	}
@@ -42,6 +76,20 @@ func (s *storeFlags) check() error {
 }
 
 func (s *storeFlags) open(p *daemon.Wiring) (snapshot.Store, error) {
+	store, err := s.openPlain(p)
+	if err != nil {
+		return nil, err
+	}
+	if s.seal.AcceptUnsealed {
+		p.Log.Warn().Msg("--insecure-accept-unsealed: whoever writes to the store can forge rooms; drop it once all rooms were saved")
+	}
+	if store, err = s.sealed(store); err != nil {
+		return nil, daemon.BadSetting(err)
+	}
+	return store, nil
+}
+
+func (s *storeFlags) openPlain(p *daemon.Wiring) (snapshot.Store, error) {
 	if s.dir != "" {
 		store, err := sqlitestore.Open(context.Background(), s.dir, sqlitestore.Config{MaxBytes: s.maxBytes})
 		if err != nil {

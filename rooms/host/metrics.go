@@ -31,6 +31,7 @@ type metrics struct {
 	appendTook  prometheus.Observer
 	appendRooms prometheus.Observer
 	appendFails prometheus.Counter
+	aside       *prometheus.CounterVec
 	moves       *prometheus.CounterVec
 	arrived     *prometheus.CounterVec
 }
@@ -76,6 +77,7 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		appendTook:  f.single("limpet_journal_append_seconds", "Time of a call that appends to journals.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
 		appendRooms: f.single("limpet_journal_append_rooms", "Rooms in a call that appends to journals.", prometheus.ExponentialBuckets(1, 2, 10)),
 		appendFails: f.counter("limpet_journal_append_failures_total", "Calls that append to journals that the store did not answer."),
+		aside:       f.counters("limpet_store_set_aside_total", "Damaged checkpoints and journals of rooms that started here, set aside for what was before them.", "what"),
 		moves:       f.counters("limpet_host_moves_total", "Rooms asked to move away, by result.", "result"),
 		arrived:     f.counters("limpet_host_arrivals_total", "Rooms announced to move here, by result.", "result"),
 	}
@@ -295,4 +297,13 @@ func (f factory) histogram(name, help string, buckets []float64) *prometheus.His
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, []string{"kind"})
 	f.add(h)
 	return h
+}
+
+// mended counts what was set aside: a checkpoint, or a journal from an entry on.
+func (m *metrics) mended(entry uint64) {
+	what := "checkpoint"
+	if entry > 0 {
+		what = "journal"
+	}
+	m.aside.WithLabelValues(what).Inc()
 }

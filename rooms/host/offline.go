@@ -47,6 +47,18 @@ func runOffline(args []string, out, errOut io.Writer, kinds []rooms.Kind) (statu
 
 // openStored opens a store to read it. A directory has to hold one.
 func (s *storeFlags) openStored(ctx context.Context) (snapshot.Store, error) {
+	store, err := s.openStoredPlain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := s.sealed(store)
+	if err != nil {
+		return nil, errors.Join(err, store.Shut())
+	}
+	return opened, nil
+}
+
+func (s *storeFlags) openStoredPlain(ctx context.Context) (snapshot.Store, error) {
 	if s.dir == "" {
 		return redisstore.New(s.redis, redisstore.Config{MaxBytes: s.maxBytes, AllowEviction: true})
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,9 +15,20 @@ import (
 	"github.com/limpet-games/limpet/wire/peer"
 )
 
+// lateSaver is a broker's room whose first checkpoint comes late in the kind's
+// interval, so that a short test finds its whole journal.
+func lateSaver(kind rooms.Kind) wire.RoomID {
+	interval := kind.Durability.Interval()
+	for i := 0; ; i++ {
+		if id := wire.RoomID(fmt.Sprintf("broker/%d", i)); spread(id, interval) > interval*9/10 {
+			return id
+		}
+	}
+}
+
 // playedStore is a directory in which a broker's room was left in the middle of
 // its life: its host is gone.
-func playedStore(t *testing.T, kind rooms.Kind) (dir string) {
+func playedStore(t *testing.T, kind rooms.Kind) (dir string, room wire.RoomID) {
 	t.Helper()
 	dir = t.TempDir()
 	store, err := sqlitestore.Open(t.Context(), dir, sqlitestore.Config{})
@@ -27,19 +39,20 @@ func playedStore(t *testing.T, kind rooms.Kind) (dir string) {
 	v := &view{memStore: newMemStore()}
 	cfg := testConfig(store, "a#1", []rooms.Kind{kind})
 	h := startWith(t, v, cfg)
-	activate(t, h.Host, "broker/one", wire.ModeJoinOrCreate, 0)
+	room = lateSaver(kind)
+	activate(t, h.Host, room, wire.ModeJoinOrCreate, 0)
 	link := newPipe(h.Host)
-	p := newPlayer(link, link.ear, "broker/one", 7, 100)
+	p := newPlayer(link, link.ear, room, 7, 100)
 	p.attach(t, peer.WhyJoin, wire.Attach{})
 	p.moves(1, 5)
 	p.waitAck(t, 5, 5)
-	return dir
+	return dir, room
 }
 
 func TestRehearse(t *testing.T) {
 	kind := brokerKind(rooms.Journal())
 	kind.StateVersion = 2
-	dir := playedStore(t, kind)
+	dir, room := playedStore(t, kind)
 	older, broken := kind, kind
 	older.StateVersion = 1
 	broken.New = func() rooms.Handler { return &unready{} }
@@ -51,7 +64,7 @@ func TestRehearse(t *testing.T) {
 		says   string
 	}{
 		{"same build", kind, nil, 0, "1 rooms, 0 would not load"},
-		{"start panics", broken, nil, 1, "broker/one would not load: "},
+		{"start panics", broken, nil, 1, string(room) + " would not load: "},
 		{"other kinds", tallyKind(), nil, 1, "not served"},
 		{"other kinds, passed over", tallyKind(), []string{"--other-kinds"}, 0, "1 of other kinds"},
 		{"no store", kind, []string{"--data", dir + "/none"}, 2, "no store in"},
@@ -74,7 +87,7 @@ func (u *unready) Start(rooms.Room, rooms.Start) { panic("no such map") }
 func TestRehearseFindsNewerState(t *testing.T) {
 	kind := brokerKind(rooms.Checkpoint(100 * time.Millisecond))
 	kind.StateVersion = 2
-	dir := playedStore(t, kind)
+	dir, _ := playedStore(t, kind)
 	kind.StateVersion = 1
 	var out bytes.Buffer
 	if status := Command([]string{"rehearse", "--json", "--data", dir}, &out, &out, kind); status != 1 {
@@ -87,7 +100,7 @@ func TestRehearseFindsNewerState(t *testing.T) {
 }
 
 func TestReplay(t *testing.T) {
-	dir := playedStore(t, brokerKind(rooms.Journal()))
+	dir, room := playedStore(t, brokerKind(rooms.Journal()))
 	run := func(args ...string) (events []string, last step) {
 		var out, errOut bytes.Buffer
 		if status := Command(append([]string{"replay", "--data", dir}, args...), &out, &errOut, brokerKind(rooms.Journal())); status != 0 {
@@ -102,7 +115,7 @@ func TestReplay(t *testing.T) {
 		}
 		return events, last
 	}
-	events, last := run("broker/one")
+	events, last := run(string(room))
 	want := []string{"start", "join", "input", "input", "input", "input", "input", "end"}
 	if !slices.Equal(slices.DeleteFunc(events, func(s string) bool { return s == "pass" }), want) {
 		t.Errorf("events %q, want %q", events, want)
@@ -110,7 +123,7 @@ func TestReplay(t *testing.T) {
 	if got := last.State.(map[string]any)["Got"].([]any); len(got) != 5 || got[4] != "move 5" || last.Seq != 5 {
 		t.Errorf("the end is %+v", last)
 	}
-	_, last = run("--to", "3", "broker/one")
+	_, last = run("--to", "3", string(room))
 	if got := last.State.(map[string]any)["Got"].([]any); len(got) != 3 || last.Seq != 3 {
 		t.Errorf("the end at message 3 is %+v", last)
 	}

@@ -34,6 +34,8 @@ type memRoom struct {
 	closed  bool
 	seq     uint64
 	data    []byte
+	prev    []byte
+	mended  wire.Epoch
 	journal snapshot.Journal
 }
 
@@ -98,7 +100,7 @@ func (s *memStore) claim(q snapshot.ClaimRequest) snapshot.ClaimResult {
 	case fresh && q.Incarnation != 0:
 		n.claim.Incarnation = q.Incarnation
 	case !fresh:
-		n.claim.Incarnation, n.data, n.journal = r.claim.Incarnation, r.data, r.journal
+		n.claim.Incarnation, n.data, n.prev, n.journal = r.claim.Incarnation, r.data, r.prev, r.journal
 	}
 	s.rooms[q.Room] = n
 	return snapshot.ClaimResult{Claim: n.claim, Created: fresh, Data: n.data, Journal: n.journal}
@@ -139,7 +141,7 @@ func (s *memStore) save(q snapshot.SaveRequest) error {
 		return snapshot.ErrTooBig
 	}
 	if r := s.rooms[q.Claim.Room]; q.Seq > r.seq {
-		r.seq, r.data = q.Seq, q.Data
+		r.seq, r.prev, r.data = q.Seq, r.data, q.Data
 		r.journal = r.journal.After(q.Journal)
 	}
 	return nil
@@ -170,6 +172,24 @@ func (s *memStore) close(q snapshot.CloseRequest) error {
 	return nil
 }
 
+func (s *memStore) mend(q snapshot.MendRequest) snapshot.MendResult {
+	if err := s.check(q.Claim, false); err != nil {
+		return snapshot.MendResult{Err: err}
+	}
+	r := s.rooms[q.Claim.Room]
+	switch {
+	case q.Entry > r.journal.Base && q.Entry <= r.journal.Last():
+		r.journal.Entries = r.journal.Entries[:q.Entry-1-r.journal.Base]
+	case q.Entry > 0 || r.mended == q.Claim.Epoch:
+	case r.prev == nil:
+		return snapshot.MendResult{Err: snapshot.ErrMissing}
+	default:
+		r.data, r.prev, r.mended = r.prev, nil, q.Claim.Epoch
+		r.journal = snapshot.Journal{Base: r.journal.Last()}
+	}
+	return snapshot.MendResult{Data: r.data, Journal: r.journal}
+}
+
 func (s *memStore) handOff(q snapshot.HandOffRequest) snapshot.HandOffResult {
 	r := s.rooms[q.Claim.Room]
 	if r != nil && !r.closed && r.claim.Nonce == q.Nonce && r.holder == q.Holder {
@@ -185,7 +205,7 @@ func (s *memStore) handOff(q snapshot.HandOffRequest) snapshot.HandOffResult {
 	n.claim.Epoch = max(r.claim.Epoch, wire.Epoch(time.Now().UnixMilli())) + 1
 	n.claim.Nonce, n.holder, n.created, n.seq = q.Nonce, q.Holder, false, q.Seq
 	if q.Seq > 0 {
-		n.data, n.journal = q.Data, r.journal.After(q.Journal)
+		n.data, n.prev, n.journal = q.Data, r.data, r.journal.After(q.Journal)
 	}
 	s.rooms[q.Claim.Room] = &n
 	return snapshot.HandOffResult{Claim: n.claim}
@@ -346,6 +366,14 @@ func (v *view) Close(ctx context.Context, qs []snapshot.CloseRequest) ([]error, 
 	}
 	defer v.memStore.mu.Unlock()
 	return each(qs, v.close), nil
+}
+
+func (v *view) Mend(ctx context.Context, qs []snapshot.MendRequest) ([]snapshot.MendResult, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer v.memStore.mu.Unlock()
+	return each(qs, v.mend), nil
 }
 
 // onHandOff has f called before and after the next hand-off.

@@ -27,6 +27,8 @@ var (
 	checkSource string
 	//go:embed scripts/load.lua
 	loadSource string
+	//go:embed scripts/mend.lua
+	mendSource string
 	//go:embed scripts/take_lease.lua
 	takeLeaseSource string
 	//go:embed scripts/end_lease.lua
@@ -40,6 +42,7 @@ var (
 	closeScript     = newScript(closeSource)
 	checkScript     = newScript(checkSource)
 	loadScript      = newScript(loadSource)
+	mendScript      = newScript(mendSource)
 	takeLeaseScript = newScript(takeLeaseSource)
 	endLeaseScript  = newScript(endLeaseSource)
 )

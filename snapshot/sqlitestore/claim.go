@@ -151,7 +151,7 @@ func takeRoom(ctx context.Context, tx *sql.Tx, room wire.RoomID, r row, fresh bo
 	_, err := tx.ExecContext(ctx, `INSERT INTO room (name, incarnation, epoch, nonce, created, holder, seq, closed, data)
 		VALUES (?, ?, ?, ?, 1, ?, 0, 0, NULL)
 		ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, epoch = excluded.epoch, nonce = excluded.nonce,
-			created = 1, holder = excluded.holder, seq = 0, closed = 0, base = 0, data = NULL`,
+			created = 1, holder = excluded.holder, seq = 0, closed = 0, base = 0, data = NULL, prev = NULL`,
 		string(room), r.incarnation, r.epoch, r.nonce, r.holder)
 	return err
 }

@@ -56,8 +56,9 @@ func handOff(ctx context.Context, tx *sql.Tx, req snapshot.HandOffRequest) (snap
 	}
 	raised := max(r.epoch, nowMS()) + 1
 	next.Epoch = wire.Epoch(raised)
-	_, err = tx.ExecContext(ctx, "UPDATE room SET epoch = ?, nonce = ?, created = 0, holder = ?, seq = ?, data = ? WHERE name = ?",
-		raised, int64(req.Nonce), string(req.Holder), int64(req.Seq), r.data, string(req.Claim.Room))
+	_, err = tx.ExecContext(ctx, `UPDATE room SET epoch = ?, nonce = ?, created = 0, holder = ?, seq = ?,
+		prev = iif(?, data, prev), data = ? WHERE name = ?`,
+		raised, int64(req.Nonce), string(req.Holder), int64(req.Seq), req.Seq > 0, r.data, string(req.Claim.Room))
 	return snapshot.HandOffResult{Claim: next}, err
 }
 

@@ -20,7 +20,7 @@ func (s *Store) Save(ctx context.Context, reqs []snapshot.SaveRequest) ([]error,
 		if data == nil {
 			data = []byte{} // NULL stands for a room that never saved
 		}
-		res, err := tx.ExecContext(ctx, "UPDATE room SET seq = ?, data = ? WHERE name = ? AND epoch = ? AND nonce = ? AND closed = 0 AND seq < ?",
+		res, err := tx.ExecContext(ctx, "UPDATE room SET seq = ?, prev = data, data = ? WHERE name = ? AND epoch = ? AND nonce = ? AND closed = 0 AND seq < ?",
 			int64(r.Seq), data, string(r.Claim.Room), int64(r.Claim.Epoch), int64(r.Claim.Nonce), int64(r.Seq))
 		if err != nil {
 			return nil, err
@@ -51,7 +51,7 @@ func (s *Store) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]erro
 		if verdict, err := standing(ctx, tx, c, true); verdict != nil || err != nil {
 			return verdict, err
 		}
-		_, err := tx.ExecContext(ctx, "UPDATE room SET closed = ?, base = 0, data = NULL WHERE name = ? AND closed = 0", nowMS(), string(c.Room))
+		_, err := tx.ExecContext(ctx, "UPDATE room SET closed = ?, base = 0, data = NULL, prev = NULL WHERE name = ? AND closed = 0", nowMS(), string(c.Room))
 		if err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // schemaVersion is the file's user_version. An older one is brought up to it.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // Nonces are 64-bit numbers kept as SQLite's signed ones. A lease that has
 // ended has expiry 0: a clock that is set back does not bring it to life.
@@ -47,6 +47,21 @@ CREATE TABLE journal (
 ) WITHOUT ROWID;
 `
 
+// generationSchema came with version 3: the checkpoint before the one that
+// stands, and what could not be read and was set aside, at the time in
+// milliseconds; entry 0 is a checkpoint, others are journal entries. mended is
+// the epoch of the claim that set a checkpoint aside.
+const generationSchema = `
+ALTER TABLE room ADD COLUMN prev BLOB;
+ALTER TABLE room ADD COLUMN mended INTEGER;
+CREATE TABLE aside (
+	name TEXT NOT NULL,
+	entry INTEGER NOT NULL,
+	at INTEGER NOT NULL,
+	data BLOB
+);
+`
+
 // migrate makes the tables in a new file and refuses one of a newer build.
 func (s *Store) migrate(ctx context.Context) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
@@ -68,7 +83,12 @@ func (s *Store) migrate(ctx context.Context) error {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, journalSchema); err != nil {
+		if have < 2 {
+			if _, err := tx.ExecContext(ctx, journalSchema); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, generationSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))

@@ -32,6 +32,8 @@ type modelRoom struct {
 	seq     uint64
 	closed  bool
 	data    []byte
+	prev    []byte
+	mended  wire.Epoch // of the claim that set a checkpoint aside
 	journal snapshot.Journal
 }
 
@@ -115,7 +117,7 @@ func (m *model) taken(r *modelRoom, fresh bool, req snapshot.ClaimRequest, got s
 	case fresh:
 		n.claim.Incarnation = wire.Incarnation(got.Claim.Epoch)
 	default:
-		n.claim.Incarnation, n.data, n.journal = r.claim.Incarnation, r.data, r.journal
+		n.claim.Incarnation, n.data, n.prev, n.journal = r.claim.Incarnation, r.data, r.prev, r.journal
 	}
 	if got.Err != nil || got.Claim.Epoch <= above || got.Claim != n.claim || got.Created != fresh || !same(got.Data, n.data) || !sameJournal(got.Journal, n.journal) {
 		return fmt.Errorf("claim: got %v, want %v above %d of %v, created %t", got, n.claim, above, n.data, fresh)
@@ -139,7 +141,7 @@ func (m *model) standing(c snapshot.Claim, closedToo bool) error {
 func (m *model) save(req snapshot.SaveRequest) error {
 	err := m.standing(req.Claim, false)
 	if r := m.rooms[req.Claim.Room]; err == nil && req.Seq > r.seq {
-		r.seq, r.data = req.Seq, req.Data
+		r.seq, r.prev, r.data = req.Seq, r.data, req.Data
 		r.journal = r.journal.After(req.Journal)
 	}
 	return err
@@ -155,7 +157,7 @@ func (m *model) handOff(req snapshot.HandOffRequest, got snapshot.HandOffResult)
 	n.claim.Nonce, n.claim.Epoch = req.Nonce, got.Claim.Epoch
 	n.holder, n.created, n.seq = req.Holder, false, req.Seq
 	if req.Seq > 0 {
-		n.data, n.journal = req.Data, r.journal.After(req.Journal)
+		n.data, n.prev, n.journal = req.Data, r.data, r.journal.After(req.Journal)
 	}
 	if got.Err != nil || got.Claim != n.claim || n.claim.Epoch <= r.claim.Epoch {
 		return fmt.Errorf("hand-off: got %v, want %v above %d", got, n.claim, r.claim.Epoch)
@@ -184,9 +186,30 @@ func (m *model) close(c snapshot.Claim) error {
 	err := m.standing(c, true)
 	if err == nil {
 		r := m.rooms[c.Room]
-		r.closed, r.data, r.journal = true, nil, snapshot.Journal{}
+		r.closed, r.data, r.prev, r.journal = true, nil, nil, snapshot.Journal{}
 	}
 	return err
+}
+
+func (m *model) mend(req snapshot.MendRequest, got snapshot.MendResult) error {
+	if err := m.standing(req.Claim, false); err != nil {
+		return wantAnswer(got.Err, err)
+	}
+	r := m.rooms[req.Claim.Room]
+	switch j := &r.journal; {
+	case req.Entry > j.Base && req.Entry <= j.Last():
+		j.Entries = j.Entries[:req.Entry-1-j.Base]
+	case req.Entry > 0 || r.mended == req.Claim.Epoch:
+	case r.prev == nil:
+		return wantAnswer(got.Err, snapshot.ErrMissing)
+	default:
+		r.data, r.prev, r.mended = r.prev, nil, req.Claim.Epoch
+		r.journal = snapshot.Journal{Base: r.journal.Last()}
+	}
+	if got.Err != nil || !same(got.Data, r.data) || !sameJournal(got.Journal, r.journal) {
+		return fmt.Errorf("mend: got %.40q and %+v, %v, want %.40q and %+v", got.Data, got.Journal, got.Err, r.data, r.journal)
+	}
+	return nil
 }
 
 func (m *model) load(room wire.RoomID, got snapshot.LoadResult) error {

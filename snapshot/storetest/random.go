@@ -40,6 +40,7 @@ func testRandom(t *testing.T, f *fixture) {
 			"save more":   r.save,
 			"append":      r.append,
 			"append more": r.append,
+			"mend":        r.mend,
 			"close":       r.close,
 			"hand off":    r.handOff,
 			"hold":        r.hold,
@@ -195,6 +196,21 @@ func (r *run) append(*rapid.T) {
 	}
 	r.want("append", errs[0], r.m.append(req))
 	r.read(c.Room)
+}
+
+func (r *run) mend(*rapid.T) {
+	req := snapshot.MendRequest{Claim: r.some()}
+	if room := r.m.rooms[req.Claim.Room]; room != nil && rapid.Bool().Draw(r.t, "of the journal") {
+		req.Entry = uint64(max(0, int(room.journal.Last())+rapid.IntRange(-3, 1).Draw(r.t, "entry")))
+	}
+	res, err := r.store().Mend(r.ctx, []snapshot.MendRequest{req})
+	if err != nil {
+		r.t.Fatalf("mend: %v", err)
+	}
+	if err := r.m.mend(req, res[0]); err != nil {
+		r.t.Fatalf("%+v: %v", req, err)
+	}
+	r.read(req.Claim.Room)
 }
 
 func (r *run) close(*rapid.T) {

@@ -66,3 +66,8 @@ func (s *twice) Hold(ctx context.Context, reqs []snapshot.HoldRequest) ([]error,
 	_, _ = s.Store.Hold(ctx, reqs)
 	return s.Store.Hold(ctx, reqs)
 }
+
+func (s *twice) Mend(ctx context.Context, reqs []snapshot.MendRequest) ([]snapshot.MendResult, error) {
+	_, _ = s.Store.Mend(ctx, reqs)
+	return s.Store.Mend(ctx, reqs)
+}

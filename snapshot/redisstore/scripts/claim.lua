@@ -4,7 +4,7 @@
 --      5 incarnation of a live copy or 0, 6 nonce whose holder is known to have
 --      ended or "", 7.. holders known to have ended
 local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'created', 'holder', 'closed', 'data', 'blob',
-	'jbase', 'jlast')
+	'jbase', 'jlast', 'pblob')
 local inc, epoch = tonumber(r[1] or '0'), tonumber(r[2] or '0')
 local held, owner, closed, data, blob = r[3], r[5], r[6], r[7], r[8]
 local holder, nonce, mode, floor = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -60,9 +60,10 @@ end
 inc = wanted > 0 and wanted or epoch
 redis.call('HSET', KEYS[1], 'inc', number(inc), 'epoch', number(epoch), 'nonce', nonce, 'created', '1',
 	'holder', holder, 'seq', '0')
-redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'len', 'jbase', 'jlast')
+redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'pdata', 'pblob', 'len', 'jbase', 'jlast')
 redis.call('PERSIST', KEYS[1])
 redis.call('UNLINK', KEYS[2])
 if blob then redis.call('UNLINK', blob) end
+if r[11] then redis.call('UNLINK', r[11]) end
 data, base, entries = false, '0', {}
 return take(true)

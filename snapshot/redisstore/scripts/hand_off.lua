@@ -2,12 +2,12 @@
 -- KEYS 1 room, 2 journal, 3 blob (big checkpoints only)
 -- ARGV 1 epoch, 2 nonce, 3 next holder, 4 next nonce, 5 seq or 0, 6 length,
 --      7 journal entry that the checkpoint covers, 8 data (small checkpoints only)
-local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'holder', 'closed', 'blob', 'jbase', 'jlast')
+local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'holder', 'closed', 'blob', 'jbase', 'jlast', 'data', 'pblob')
 local inc, epoch, nonce, holder, closed, current = r[1], r[2], r[3], r[4], r[5], r[6]
-local blob, seq = KEYS[3], ARGV[5]
+local blob, seq, previous = KEYS[3], ARGV[5], r[10]
 
 local function answer(word, e)
-	if blob and blob ~= current then redis.call('UNLINK', blob) end
+	if blob and blob ~= current and blob ~= previous then redis.call('UNLINK', blob) end
 	return {word, inc or '0', e or '0'}
 end
 
@@ -29,6 +29,8 @@ local function also(k, v)
 end
 if seq ~= '0' then
 	also('len', ARGV[6])
+	-- What stood before is kept, as by save.
+	if current then also('pblob', current) elseif r[9] then also('pdata', r[9]) end
 	if blob then also('blob', blob) else also('data', ARGV[8]) end
 end
 -- What the checkpoint covers leaves the journal, as by save.
@@ -45,8 +47,8 @@ elseif covered > base then
 	redis.call('LTRIM', KEYS[2], string.format('%.0f', covered - base), -1)
 end
 if seq ~= '0' then
-	redis.call('HDEL', KEYS[1], blob and 'data' or 'blob')
+	redis.call('HDEL', KEYS[1], blob and 'data' or 'blob', current and 'pdata' or 'pblob')
 	if blob then redis.call('PERSIST', blob) end
-	if current and current ~= blob then redis.call('UNLINK', current) end
+	if previous and previous ~= current and previous ~= blob then redis.call('UNLINK', previous) end
 end
 return {'OK', inc, raised}
