@@ -23,7 +23,8 @@ type CoronerConfig struct {
 	Members *Members
 	Mesh    *link.Mesh
 	// EndLease ends a dead host's lease in the store, at once. Nil on nodes
-	// without a store: they ask a host.
+	// without a store: they ask a host. ErrRestarting: the host is to be left
+	// alone for now, dead or not.
 	EndLease func(ctx context.Context, node NodeID) error
 
 	Log     zerolog.Logger
@@ -40,9 +41,12 @@ type Coroner struct {
 	cfg       CoronerConfig
 	inquiries *inquiries
 	inquests  *prometheus.CounterVec
+	onBack    []func(NodeID)
 
 	mu     sync.Mutex
 	proven recent[NodeID, struct{}] // known to be gone, here or by another's word; guarded by mu
+	// restarting are nodes to be left alone, and until when; guarded by mu.
+	restarting recent[NodeID, time.Time]
 }
 
 // Times of an inquiry.
@@ -59,7 +63,8 @@ const (
 
 // NewCoroner registers its calls with the mesh: use it before Mesh.Run.
 func NewCoroner(cfg CoronerConfig) *Coroner {
-	c := &Coroner{cfg: cfg, inquiries: newInquiries(maxInquiries), proven: newRecent[NodeID, struct{}](maxBuried)}
+	c := &Coroner{cfg: cfg, inquiries: newInquiries(maxInquiries), proven: newRecent[NodeID, struct{}](maxBuried),
+		restarting: newRecent[NodeID, time.Time](maxRestarting)}
 	c.inquests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "limpet_directory_suspicions_total", Help: "Inquiries into whether a host is gone, by result.",
 	}, []string{"result"})
@@ -67,6 +72,7 @@ func NewCoroner(cfg CoronerConfig) *Coroner {
 	cfg.Mesh.OnCall(callPing, func(context.Context, *link.Link, []byte) ([]byte, error) { return nil, nil })
 	cfg.Mesh.OnCall(callConfirm, c.handleConfirm)
 	cfg.Mesh.OnCall(callBuried, c.handleBuried)
+	cfg.Mesh.OnCall(callRestarting, c.handleRestarting)
 	// A boot that was buried for its successor's sake may still have a lease.
 	cfg.Members.OnBury(c.look)
 	cfg.Mesh.OnDown(func(l *link.Link, cause error) { c.linkDown(NodeID(l.Peer()), cause) })
@@ -90,7 +96,7 @@ func (c *Coroner) Suspect(ctx context.Context, id NodeID) bool {
 		return true
 	}
 	n := c.cfg.Members.record(id)
-	if n == nil || id == c.cfg.Members.Self() {
+	if n == nil || id == c.cfg.Members.Self() || !c.Restarting(id).IsZero() {
 		return false
 	}
 	return c.inquiries.share(ctx, "suspect "+string(id), func(ctx context.Context) bool { return c.inquire(ctx, n) })
@@ -249,7 +255,7 @@ func (c *Coroner) confirm(ctx context.Context, call confirmCall) bool {
 	if n := c.cfg.Members.record(call.Node); n != nil {
 		addr = n.Link // its own word, not the asker's
 	}
-	if call.Node == c.cfg.Members.Self() || !c.refused(ctx, call.Node, addr) {
+	if call.Node == c.cfg.Members.Self() || !c.Restarting(call.Node).IsZero() || !c.refused(ctx, call.Node, addr) {
 		return false
 	}
 	return c.cfg.EndLease == nil || c.certify(ctx, call.Node)
@@ -260,7 +266,11 @@ func (c *Coroner) confirm(ctx context.Context, call confirmCall) bool {
 func (c *Coroner) certify(ctx context.Context, id NodeID) bool {
 	ctx, cancel := context.WithTimeout(ctx, endLeaseWithin)
 	defer cancel()
-	if err := c.cfg.EndLease(ctx, id); err != nil {
+	switch err := c.cfg.EndLease(ctx, id); {
+	case errors.Is(err, ErrRestarting):
+		c.cfg.Log.Info().Str("node", string(id)).Msg("host can't be reached and restarts in place: it is left alone")
+		return false
+	case err != nil:
 		c.cfg.Log.Warn().Err(err).Str("node", string(id)).Msg("end lease of dead host")
 	}
 	c.bury(id)

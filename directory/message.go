@@ -11,13 +11,14 @@ import (
 // Calls between nodes. Their bodies are CBOR with small integers for keys;
 // keys that a build does not know are ignored.
 const (
-	callLocate   uint8 = 0x10 // locateCall -> Location, on hosts
-	callEntries  uint8 = 0x11 // entriesCall -> nothing, on hosts
-	callActivate uint8 = 0x12 // activateCall -> activateReply, on hosts
-	callOpen     uint8 = 0x13 // openCall -> openReply, on hosts
-	callConfirm  uint8 = 0x14 // confirmCall -> confirmReply
-	callBuried   uint8 = 0x15 // buriedCall -> nothing
-	callPing     uint8 = 0x16 // nothing -> nothing
+	callLocate     uint8 = 0x10 // locateCall -> Location, on hosts
+	callEntries    uint8 = 0x11 // entriesCall -> nothing, on hosts
+	callActivate   uint8 = 0x12 // activateCall -> activateReply, on hosts
+	callOpen       uint8 = 0x13 // openCall -> openReply, on hosts
+	callConfirm    uint8 = 0x14 // confirmCall -> confirmReply
+	callBuried     uint8 = 0x15 // buriedCall -> nothing
+	callPing       uint8 = 0x16 // nothing -> nothing
+	callRestarting uint8 = 0x17 // restartingCall -> nothing
 )
 
 // Bounds of calls.

@@ -72,6 +72,9 @@ func NewService(cfg ServiceConfig) *Service {
 	s.open = newOpenIndex(s, rand.New(rand.NewPCG(cfg.Seed, 1)))
 	s.metrics = newServiceMetrics(cfg.Metrics, s)
 	cfg.Members.OnBury(s.nodeBuried)
+	if cfg.Coroner != nil {
+		cfg.Coroner.OnBack(s.nodeBack)
+	}
 	cfg.Mesh.OnCall(callLocate, s.handleLocate)
 	cfg.Mesh.OnCall(callEntries, s.handleEntries)
 	cfg.Mesh.OnCall(callActivate, s.handleActivate)
@@ -251,6 +254,18 @@ func (s *Service) nodeBuried(id NodeID) {
 	n := s.table.drop(func(loc Location) bool { return loc.Node == id })
 	s.outbox.forget(id)
 	s.cfg.Log.Info().Str("node", string(id)).Int("entries", n).Msg("entries of buried node dropped")
+}
+
+// nodeBack registers this host's rooms with a host whose entries went with its
+// former process.
+func (s *Service) nodeBack(id NodeID) {
+	ring := s.cfg.Members.View().Ring
+	s.cfg.Host.Live(func(loc Location) bool {
+		if ring.owns(PartitionOf(loc.Room), id) {
+			s.outbox.put(id, change{place: place(loc)})
+		}
+		return true
+	})
 }
 
 func (s *Service) handleActivate(ctx context.Context, _ *link.Link, body []byte) ([]byte, error) {

@@ -67,6 +67,14 @@ func (c *crowd) finish(ctx context.Context, t *testing.T) {
 	}
 }
 
+// unnoticed wants that no member lost its connection or was told of a loss.
+func (c *crowd) unnoticed(t *testing.T) {
+	t.Helper()
+	if c.rec.drops != 0 || c.rec.rewinds != 0 || c.rec.gaps != 0 {
+		t.Errorf("members noticed: %s", c.rec.summary())
+	}
+}
+
 // roomsOf counts the rooms of each host, as one node finds them.
 func (c *crowd) roomsOf(ctx context.Context, t *testing.T) map[string]int {
 	t.Helper()
@@ -154,9 +162,7 @@ func TestDrainAndRoll(t *testing.T) {
 		pause(ctx, time.Second) // gossip tells the others that it is back
 	}
 	c.finish(ctx, t)
-	if c.rec.drops != 0 || c.rec.rewinds != 0 || c.rec.gaps != 0 {
-		t.Errorf("members noticed: %s", c.rec.summary())
-	}
+	c.unnoticed(t)
 }
 
 // TestJournaledRoomsMove empties a host of journaled rooms and rolls it, under
@@ -186,9 +192,7 @@ func TestJournaledRoomsMove(t *testing.T) {
 		t.Errorf("rooms when only host-3 takes them: %v", n)
 	}
 	c.finish(ctx, t)
-	if c.rec.drops != 0 || c.rec.rewinds != 0 || c.rec.gaps != 0 {
-		t.Errorf("members noticed: %s", c.rec.summary())
-	}
+	c.unnoticed(t)
 }
 
 // TestHostsDieInDrains kills the host that drains, and a host that rooms move

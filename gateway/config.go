@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -30,6 +31,9 @@ type Directory interface {
 	List(ctx context.Context, kind string, most int) (rooms []directory.OpenRoom, asked, answered int, err error)
 	// Up reports whether others seem to find the node alive.
 	Up(node directory.NodeID) bool
+	// Restarting is until when the node restarts in place, with its rooms; zero
+	// if it does not.
+	Restarting(node directory.NodeID) time.Time
 }
 
 // Config says what a gateway works with.

@@ -57,10 +57,11 @@ func (g *Gateway) suspect(node directory.NodeID) {
 
 func (f *finder) run(last *host) {
 	ctx := f.g.ctx
-	if last != nil && f.redial(ctx, last) {
+	if last != nil && f.rejoin(ctx, last) {
 		f.done("redialled")
 		return
 	}
+	f.began = time.Now()
 	for wait := findPause; ; wait = min(2*wait, findPauseMost) {
 		err := f.try(ctx)
 		var e *wire.Error
@@ -93,6 +94,27 @@ func (f *finder) done(result string) {
 	if f.r.host == nil && !f.r.retired && f.g.ctx.Err() == nil && f.r.away > 0 {
 		f.r.finding = f.g.find(f.r, nil)
 	}
+}
+
+// rejoin tries the process that the room was on, for as long as that restarts
+// in place: its next process has the room, and nobody else is to have it.
+func (f *finder) rejoin(ctx context.Context, last *host) bool {
+	for {
+		if f.redial(ctx, last) {
+			return true
+		}
+		if f.g.cfg.Directory.Restarting(last.node).IsZero() || ctx.Err() != nil || !f.waits() {
+			return false
+		}
+		pause(ctx, findPause)
+	}
+}
+
+// waits reports whether the room still has members here and no host.
+func (f *finder) waits() bool {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	return f.r.host == nil && !f.r.retired
 }
 
 // redial tries the process that the room was on: a link may break although both

@@ -44,14 +44,15 @@ func until(t testing.TB, what string, ok func() bool) {
 
 // fakeDirectory knows what the test tells it.
 type fakeDirectory struct {
-	mu       sync.Mutex
-	places   map[wire.RoomID][]directory.Location // the first that fits a request answers it
-	refusal  *wire.Error
-	gone     map[directory.NodeID]bool
-	asked    []directory.Request
-	suspects []directory.NodeID
-	hold     chan struct{} // not nil: what Suspect waits for
-	open     []directory.OpenRoom
+	mu         sync.Mutex
+	places     map[wire.RoomID][]directory.Location // the first that fits a request answers it
+	refusal    *wire.Error
+	gone       map[directory.NodeID]bool
+	asked      []directory.Request
+	suspects   []directory.NodeID
+	hold       chan struct{} // not nil: what Suspect waits for
+	restarting map[directory.NodeID]time.Time
+	open       []directory.OpenRoom
 }
 
 func (d *fakeDirectory) put(at directory.Location) {
@@ -93,6 +94,12 @@ func (d *fakeDirectory) Suspect(_ context.Context, n directory.NodeID) bool {
 		<-hold
 	}
 	return gone
+}
+
+func (d *fakeDirectory) Restarting(n directory.NodeID) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.restarting[n]
 }
 
 func (d *fakeDirectory) Up(n directory.NodeID) bool {

@@ -117,7 +117,9 @@ func (g *Gateway) onDown(l *link.Link, cause error) {
 		return
 	}
 	g.log.Warn().AnErr("cause", cause).Str("host", string(h.node)).Int("rooms", len(routes)).Msg("host lost: finding its rooms again")
-	g.suspect(h.node)
+	if g.cfg.Directory.Restarting(h.node).IsZero() {
+		g.suspect(h.node)
+	}
 	for _, r := range routes {
 		r.mu.Lock()
 		if r.host == h {

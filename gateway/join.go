@@ -192,9 +192,13 @@ func (q *request) try(ctx context.Context) error {
 }
 
 // reach is the link to the node of a place. A node that can't be reached is
-// looked into.
+// looked into; one that restarts in place is waited for.
 func (g *Gateway) reach(ctx context.Context, at directory.Location) (*host, error) {
 	l, err := g.cfg.Mesh.Link(ctx, string(at.Node), at.Addr)
+	for err != nil && ctx.Err() == nil && !g.cfg.Directory.Restarting(at.Node).IsZero() {
+		pause(ctx, findPause)
+		l, err = g.cfg.Mesh.Link(ctx, string(at.Node), at.Addr)
+	}
 	if err != nil {
 		var other *link.OtherNodeError
 		if link.Refused(err) || errors.As(err, &other) {

@@ -233,12 +233,14 @@ func (r *route) endAll(code wire.Code, text string) {
 }
 
 // raise is told of a higher epoch of the room on the same link: what was
-// attached at the lower one is attached again. mu is held.
+// attached at the lower one is attached again. Attaches that wait for their
+// answer get it at the higher one; asked twice, the room would tell twice what
+// a member missed. mu is held.
 func (r *route) raise(e wire.Epoch) {
 	r.passed = max(r.passed, r.at.Epoch)
 	r.at.Epoch = e
 	for _, s := range r.seats {
-		if s.holder != nil {
+		if s.holder != nil && s.holder.standing == live {
 			r.stand(s.holder, lost)
 		}
 	}

@@ -38,6 +38,9 @@ const (
 	AdminClose       = "close"        // RoomOrder
 	AdminKick        = "kick"         // RoomOrder
 	AdminHistory     = "history"      // RoomOrder: when the room lived at this host
+
+	AdminRestart      = "restart"       // RestartOrder
+	AdminRestartState = "restart_state" // nothing
 )
 
 // MoveOrder has a host move one of its rooms.
@@ -63,15 +66,21 @@ type DrainOrder struct {
 	AtOnce   int     `json:"at_once,omitempty"`
 }
 
+// RestartOrder has a host restart in place.
+type RestartOrder struct {
+	DryRun bool `json:"dry_run,omitempty"` // only say what would run
+	Force  bool `json:"force,omitempty"`   // although some rooms' kinds are no longer served
+}
+
 type adminCall struct {
 	Op   string          `json:"op"`
 	Body json.RawMessage `json:"body,omitempty"`
 }
 
 // ServeAdmin lets any node take operators' requests for any host: POST
-// /v1/move, POST /v1/drain, POST /v1/drain/cancel and GET /v1/drain. self is
-// what this process does as a host; nil on gateways. Call it before the parts
-// run.
+// /v1/move, POST /v1/drain, POST /v1/drain/cancel, GET /v1/drain, POST
+// /v1/restart and GET /v1/restart. self is what this process does as a host;
+// nil on gateways. Call it before the parts run.
 func (c *Cluster) ServeAdmin(ops *Ops, self Admin) {
 	if self != nil {
 		c.Mesh.OnCall(callAdmin, func(ctx context.Context, from *link.Link, body []byte) ([]byte, error) {
@@ -95,6 +104,8 @@ func (c *Cluster) ServeAdmin(ops *Ops, self Admin) {
 	ops.Handle("GET /v1/room", a.handler(a.room))
 	ops.HandleRole(RoleDestroy, "POST /v1/close", a.handler(a.closeRoom))
 	ops.HandleRole(RoleDestroy, "POST /v1/kick", a.handler(a.kick))
+	ops.HandleRole(RoleDrain, "POST /v1/restart", a.handler(a.restart))
+	ops.Handle("GET /v1/restart", a.handler(a.restartState))
 }
 
 type admin struct {
@@ -185,6 +196,29 @@ func (a *admin) drainState(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return a.ask(r.Context(), n, AdminDrainState, nil)
+}
+
+func (a *admin) restart(r *http.Request) (any, error) {
+	var q struct {
+		Host string
+		RestartOrder
+	}
+	if err := readRequest(r, &q); err != nil {
+		return nil, err
+	}
+	n, err := a.host(q.Host)
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(r.Context(), n, AdminRestart, q.RestartOrder)
+}
+
+func (a *admin) restartState(r *http.Request) (any, error) {
+	n, err := a.host(r.URL.Query().Get("host"))
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(r.Context(), n, AdminRestartState, nil)
 }
 
 func readRequest(r *http.Request, v any) error {

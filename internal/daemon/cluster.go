@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,9 +104,12 @@ type Self struct {
 	Placements map[string]string
 	Labels     map[string]string
 
-	Ops     string // bound address of the operations listener
-	Log     zerolog.Logger
-	Metrics prometheus.Registerer
+	Ops string // bound address of the operations listener
+	// Inherited is what a process left that became this one: its name, boot and
+	// addresses stay.
+	Inherited *Inheritance
+	Log       zerolog.Logger
+	Metrics   prometheus.Registerer
 }
 
 // Cluster is a process's place in its cluster: its name, links and view.
@@ -117,7 +121,9 @@ type Cluster struct {
 	Addr    string // this process's link address, as others know it
 
 	scan   Scan // this host's; nil on gateways
+	boot   uint64
 	links  net.Listener
+	gate   chan struct{} // links are served when it is closed
 	log    zerolog.Logger
 	seeded bool
 	begun  time.Time
@@ -131,11 +137,21 @@ func OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
 		return nil, BadSetting(err)
 	}
 	boot := rand.Uint64()>>1 + 1 // never 0
+	in := self.Inherited
+	if in != nil {
+		boot = in.Boot
+		flags.Join = append(slices.Clone(flags.Join), in.Peers...)
+	}
 	c := &Cluster{
-		ID: directory.MakeNodeID(flags.Name, boot), Keys: keys,
+		ID: directory.MakeNodeID(flags.Name, boot), Keys: keys, boot: boot, gate: make(chan struct{}),
 		seeded: len(flags.Join) > 0, begun: time.Now(), log: self.Log,
 	}
-	if c.links, err = net.Listen("tcp", flags.linkAddr()); err != nil {
+	if in != nil {
+		c.links, err = inherited(in.Link)
+	} else {
+		c.links, err = net.Listen("tcp", flags.linkAddr())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("listen for links: %w", err)
 	}
 	if c.Members, err = c.members(flags, boot, self); err != nil {
@@ -163,6 +179,11 @@ func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*director
 	bound, err := net.ResolveTCPAddr("tcp", flags.Gossip)
 	if err != nil {
 		return nil, fmt.Errorf("gossip address: %w", err)
+	}
+	if in := self.Inherited; in != nil {
+		if bound.Port, err = in.gossipPort(); err != nil {
+			return nil, err
+		}
 	}
 	bind, advertise := "0.0.0.0", ""
 	if bound.IP != nil {
@@ -200,8 +221,24 @@ func short(version string) string { return version[:min(len(version), 40)] }
 // AddTo adds links and gossip to the process's parts. Links are added first:
 // who hears of this process can reach it.
 func (c *Cluster) AddTo(parts *Parts) {
-	parts.Add("links", func(ctx context.Context) error { return c.Mesh.Run(ctx, c.links) })
+	parts.Add("links", func(ctx context.Context) error {
+		c.Opened(ctx) // who connects before waits in the listener's queue
+		return c.Mesh.Run(ctx, c.links)
+	})
 	parts.Add("gossip", c.Members.Run)
+}
+
+// Open has links from others served. Call it once.
+func (c *Cluster) Open() { close(c.gate) }
+
+// Opened waits for Open, and reports whether it came before ctx ended.
+func (c *Cluster) Opened(ctx context.Context) bool {
+	select {
+	case <-c.gate:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Close frees what OpenCluster bound, where the parts never ran.

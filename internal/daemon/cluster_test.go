@@ -51,6 +51,7 @@ func startNode(t *testing.T, name string, role directory.Role, key string, join 
 	}
 	var parts Parts
 	parts.Add("operations", func(ctx context.Context) error { return ops.Run(ctx, ln) })
+	c.Open()
 	c.AddTo(&parts)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

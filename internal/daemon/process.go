@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,11 +32,20 @@ type Wiring struct {
 	Ops     *Ops
 	Parts   Parts
 
-	opsAddr string
-	closers []func() error
-	hurry   chan struct{} // nil: no part heeds it
-	hurried bool
+	// Inherited is what a process left that became this one, nil at a fresh start.
+	Inherited *Inheritance
+
+	opsListener net.Listener
+	opsAddr     string
+	closers     []func() error
+	hurry       chan struct{} // nil: no part heeds it
+	hurried     bool
+	restarts    chan struct{} // capacity 1
 }
+
+// Restarts gets a value at each SIGUSR2: the process is to restart in place.
+// Where no part heeds it, it is a line in the log.
+func (w *Wiring) Restarts() <-chan struct{} { return w.restarts }
 
 // Hurry is closed at the second signal to stop, for a part that takes its time
 // to end; without such a part the second signal ends the process, with one the
@@ -60,7 +71,7 @@ func (w *Wiring) Defer(close func() error) { w.closers = append(w.closers, close
 
 // OpenCluster is OpenCluster for this process.
 func (w *Wiring) OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
-	self.Ops, self.Log, self.Metrics = w.opsAddr, w.Log, w.Metrics
+	self.Ops, self.Inherited, self.Log, self.Metrics = w.opsAddr, w.Inherited, w.Log, w.Metrics
 	return OpenCluster(flags, self)
 }
 
@@ -74,9 +85,10 @@ func BadSetting(err error) error { return badSetting{err} }
 // Run runs a process until a signal or a failure ends it, and returns its exit
 // status.
 func Run(f *Flags, p Process) int {
-	w := &Wiring{Log: p.Log.New(f.Err, p.Program, p.Node), Metrics: NewRegistry(p.Program)}
+	w := &Wiring{Log: p.Log.New(f.Err, p.Program, p.Node), Metrics: NewRegistry(p.Program), restarts: make(chan struct{}, 1)}
 	ctx, stop := Signals(context.Background(), w.again)
 	defer stop()
+	defer w.hearRestarts()()
 	err := w.prepare(p)
 	if err == nil {
 		w.Log.Info().Str("version", Version()).Str("go", runtime.Version()).Int("pid", os.Getpid()).
@@ -102,11 +114,19 @@ func (w *Wiring) prepare(p Process) (err error) {
 	if w.Ops, err = NewOps(p.Ops, w.Log, w.Metrics); err != nil {
 		return BadSetting(err)
 	}
-	ln, err := net.Listen("tcp", p.Ops.Addr)
+	if w.Inherited, err = inherit(); err != nil {
+		return err
+	}
+	var ln net.Listener
+	if w.Inherited != nil {
+		ln, err = inherited(w.Inherited.Ops)
+	} else {
+		ln, err = net.Listen("tcp", p.Ops.Addr)
+	}
 	if err != nil {
 		return fmt.Errorf("listen for operations: %w", err)
 	}
-	w.opsAddr = ln.Addr().String()
+	w.opsListener, w.opsAddr = ln, ln.Addr().String()
 	limitMemory(w.Log, os.DirFS("/"))
 	w.Parts.Add("tidying of memory", tidy)
 	w.Parts.Add("operations", func(ctx context.Context) error { return w.Ops.Run(ctx, ln) })
@@ -116,6 +136,27 @@ func (w *Wiring) prepare(p Process) (err error) {
 	}
 	w.Parts.Add("service manager", w.tellManager)
 	return nil
+}
+
+// hearRestarts takes SIGUSR2, which would end the process otherwise.
+func (w *Wiring) hearRestarts() (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGUSR2)
+	go func() {
+		defer close(done)
+		for range signals {
+			select {
+			case w.restarts <- struct{}{}:
+			default:
+				w.Log.Warn().Msg("told to restart in place, which is under way already or not for this program")
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+	}
 }
 
 // tellManager tells the service manager when the process gets ready, and that

@@ -2,6 +2,7 @@ package gatewayd
 
 import (
 	"context"
+	"time"
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/gateway"
@@ -29,3 +30,6 @@ func (r rooms) List(ctx context.Context, kind string, most int) (open []director
 
 // Up reports whether gossip finds the node alive.
 func (r rooms) Up(node directory.NodeID) bool { return r.members.View().Node(node) != nil }
+
+// Restarting is until when the node restarts in place.
+func (r rooms) Restarting(node directory.NodeID) time.Time { return r.coroner.Restarting(node) }

@@ -140,6 +140,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	if err != nil {
 		return daemon.BadSetting(err)
 	}
+	cluster.Open()
 	cluster.AddTo(&p.Parts)
 	p.Parts.Add("coroner", coroner.Run)
 	p.Parts.Add("directory", resolver.Run)

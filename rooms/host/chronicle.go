@@ -86,6 +86,8 @@ func endReason(why error) string {
 		return "shutdown"
 	case errors.Is(why, errMoved):
 		return "moved"
+	case errors.Is(why, errHanded), errors.Is(why, errLeft):
+		return "restart"
 	}
 	return "fenced"
 }

@@ -53,6 +53,8 @@ func (h *Host) Move(ctx context.Context, id wire.RoomID, node directory.NodeID, 
 	switch {
 	case r == nil || r.over.Load():
 		return Moved{}, wire.Refuse(wire.CodeNoRoom, "no such room here")
+	case h.restarting.Load():
+		return Moved{}, &wire.Error{Code: wire.CodeBusy, RetryMS: 1000, Text: "the host restarts"}
 	case node == h.cfg.Node:
 		return Moved{}, wire.Refuse(wire.CodeBadRequest, "the room is here already")
 	case !r.going.CompareAndSwap(false, true):

@@ -18,6 +18,8 @@ var (
 	errFenced   = errors.New("another claim holds the room")
 	errIdle     = errors.New("nobody is in the room")
 	errMoved    = errors.New("the room has moved")
+	errHanded   = errors.New("the room waits in shared memory for the next process")
+	errLeft     = errors.New("the room is left to the store for the next process")
 )
 
 // over: the room has ended for good, in the store too.
@@ -84,6 +86,13 @@ func (r *room) end(why error) {
 		r.out.reset()
 		r.host.trails.put(*r.next)
 		r.leave(wire.CodeNone, why.Error(), nil)
+	case errors.Is(why, errHanded):
+		r.stop()
+		r.out.reset()
+		r.drop(nil)
+	case errors.Is(why, errLeft):
+		r.park()
+		r.drop(nil)
 	case errors.Is(why, errIdle):
 		r.park()
 		r.leave(wire.CodeNone, "", nil)
@@ -112,6 +121,9 @@ func (r *room) farewell(why error) {
 // refuseRest turns away the attaches that no one will handle any more.
 func (r *room) refuseRest() {
 	left := r.box.close()
+	if r.host.restarting.Load() { // they ask the next process
+		return
+	}
 	for _, ev := range append(r.taken.events[r.handled:], left.events...) {
 		if ev.kind == evAttach {
 			refuse(ev.port.link, *ev.attach, notHere, r.host.metrics)
@@ -149,7 +161,7 @@ func (r *room) drop(next *flight) {
 		}
 	}
 	h.mu.Unlock()
-	if h.cfg.Released != nil {
+	if h.cfg.Released != nil && !h.restarting.Load() { // the next process has it
 		h.cfg.Released(r.id, r.claim.Epoch)
 	}
 	r.timer.Stop()

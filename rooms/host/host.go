@@ -50,6 +50,16 @@ type Config struct {
 	Placed   func(directory.Location)
 	Released func(wire.RoomID, wire.Epoch)
 
+	// Inherited is what a predecessor left in this process, nil at a fresh start.
+	Inherited *Legacy
+	// Shared is the file in shared memory through which rooms pass from one
+	// process of this host to the next; "": they pass through the store.
+	Shared string
+	// Adopted is called once when what a predecessor left has been taken up.
+	// Back is told the node whose restart is over. Neither may block for long.
+	Adopted func()
+	Back    func(directory.NodeID)
+
 	MaxArrivals  int // rooms that move here at once; more are refused as busy; default 64
 	ArrivalBytes int // of all of them, while they are on their way; default 256 MiB
 
@@ -109,6 +119,9 @@ type Host struct {
 	drains    drains
 	acts      chan struct{} // slots of operators' acts
 	chronicle chronicle
+	adoption  adoption
+
+	restarting atomic.Bool // rooms go to the next process, and none is taken
 
 	storeUp  storeState
 	running  sync.WaitGroup // every goroutine of rooms and activations
@@ -163,6 +176,7 @@ func New(cfg Config) (*Host, error) {
 	h.handOffs = newBatcher("hand rooms off", cfg.MaxActivations, cfg.Store.HandOff)
 	h.arrivals, h.trails = newArrivals(), newTrails()
 	h.drains.changed = make(chan struct{}, 1)
+	h.adoption.done = make(chan struct{})
 	w := cfg.Writer
 	w.Store, w.Log, w.Metrics = cfg.Store, cfg.Log, cfg.Metrics
 	w.OnState = func(up bool) { h.storeChanged(&h.storeUp.writerDown, !up) }
@@ -189,6 +203,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	roomsCtx, stopRooms := context.WithCancelCause(services)
 	h.open(roomsCtx)
+	eg.Go(func() error { h.adopt(roomsCtx); return nil })
 	<-ctx.Done()
 	err := h.shutdown(stopRooms, stopLease)
 	stopServices()
@@ -238,6 +253,10 @@ func (h *Host) Ready() error {
 		return errors.New("host is not running")
 	case h.Draining():
 		return errors.New("host drains")
+	case h.restarting.Load():
+		return errors.New("host restarts")
+	case !isDone(h.adoption.done):
+		return errors.New("host takes up the rooms of its predecessor")
 	case !h.lease.granted():
 		return errors.New("host has no lease in the store")
 	case len(h.live) >= h.cfg.MaxRooms:

@@ -42,6 +42,9 @@ type lease struct {
 
 	ended chan struct{} // closed when run has returned
 
+	calls sync.Mutex // held over calls that take or renew
+	keep  time.Time  // leases last at least until then; guarded by calls
+
 	// Owned by run.
 	count    int
 	held     bool // holder was taken and has not been answered as ended
@@ -52,8 +55,30 @@ type lease struct {
 }
 
 func newLease(h *Host) *lease {
-	return &lease{host: h, base: time.Now(), changed: make(chan struct{}),
-		ended: make(chan struct{})}
+	l := &lease{host: h, base: time.Now(), changed: make(chan struct{}), ended: make(chan struct{})}
+	if in := h.cfg.Inherited; in != nil { // this process's own, by another program
+		l.holder, l.count, l.held, l.settled = in.Lease, in.Leases, true, true
+	}
+	return l
+}
+
+// taken is how many leases this process has taken.
+func (l *lease) taken() int {
+	l.calls.Lock()
+	defer l.calls.Unlock()
+	return l.count
+}
+
+// hold makes the lease last at least until a time, once and for all. It is
+// called when the lease is granted.
+func (l *lease) hold(ctx context.Context, until time.Time) error {
+	l.calls.Lock()
+	defer l.calls.Unlock()
+	if err := l.host.cfg.Store.RenewLease(ctx, l.current(), time.Until(until)); err != nil {
+		return fmt.Errorf("hold lease: %w", err)
+	}
+	l.keep = until
+	return nil
 }
 
 // now is the monotonic clock.
@@ -83,6 +108,23 @@ func (l *lease) pass(ctx context.Context) error {
 		changed := l.changed
 		l.mu.Unlock()
 		if l.valid() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// await returns when the store has granted the lease, or with ctx's cause.
+func (l *lease) await(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		changed := l.changed
+		l.mu.Unlock()
+		if l.granted() {
 			return nil
 		}
 		select {
@@ -130,7 +172,9 @@ func (l *lease) run(ctx context.Context) error {
 func (l *lease) attempt(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, leaseCall)
 	defer cancel()
-	store, ttl := l.host.cfg.Store, l.host.cfg.LeaseTTL
+	l.calls.Lock()
+	defer l.calls.Unlock()
+	store, ttl := l.host.cfg.Store, max(l.host.cfg.LeaseTTL, time.Until(l.keep))
 	if l.held {
 		if err := store.RenewLease(short, l.holder, ttl); err != nil {
 			return fmt.Errorf("renew lease: %w", err)

@@ -141,7 +141,9 @@ func (g *gateway) attach(body []byte) error {
 	switch g.put(p, event{kind: evAttach, port: p, attach: &a}, nil) {
 	case gone:
 		delete(g.ports, a.Handle)
-		g.refuse(a, notHere)
+		if !g.host.restarting.Load() {
+			g.refuse(a, notHere)
+		}
 	case overrun:
 		g.refuse(a, &wire.Error{Code: wire.CodeBusy, RetryMS: 200, Text: "too many joins at once"})
 	}
@@ -163,6 +165,9 @@ func (g *gateway) bind(a peer.Attach) (*port, error) {
 	r := g.host.find(a.Room)
 	if r == nil || r.over.Load() {
 		delete(g.ports, a.Handle)
+		if g.host.restarting.Load() { // its link is about to break, and it asks the next process
+			return nil, nil
+		}
 		g.tellTrail(a)
 		g.refuse(a, notHere)
 		return nil, nil

@@ -231,6 +231,8 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 	case evAct:
 		r.obey(now, ev.act)
 		return r.failed()
+	case evHandOver:
+		return r.handOver(now, ev.part)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type event struct {
 	err     error      // saved, closed, reclaimed
 	move    *departure
 	act     *act
+	part    *parting
 }
 
 type eventKind uint8
@@ -37,11 +38,12 @@ const (
 	evReclaimed // its answer to the claim that follows
 	evMove      // the room is to live on another host
 	evAct       // an operator wants something of it
+	evHandOver  // the room is to live in the next process of this host
 	eventKinds
 )
 
 var eventNames = [eventKinds]string{
-	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "move", "act",
+	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "move", "act", "hand_over",
 }
 
 // verdict is what became of an event.

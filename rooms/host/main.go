@@ -29,6 +29,9 @@ type settings struct {
 
 	drainWithin time.Duration
 	labels      []string
+
+	shared        string
+	restartWithin time.Duration
 }
 
 func newFlags(s *settings) *daemon.Flags {
@@ -44,13 +47,16 @@ func newFlags(s *settings) *daemon.Flags {
 	f.Duration(&s.drainWithin, "drain-deadline", 20*time.Second, 0, time.Hour,
 		"bound on moving rooms to other hosts when told to stop; what is left is saved; 0: none are moved")
 	f.List(&s.labels, "label", "KEY=VALUE", "what this host is, for kinds that are placed by labels, like region=eu", checkLabel)
+	f.String(&s.shared, "shared-memory", sharedMemory, "DIR", "directory in memory through which rooms pass from this process to the next one at a restart in place; empty: there are none", nil)
+	f.Duration(&s.restartWithin, "restart-within", 15*time.Second, time.Second, directory.MaxRestart,
+		"how long other nodes leave the rooms alone when this host restarts in place")
 	s.ops.Register(f, "127.0.0.1:7402")
 	s.log.Register(f)
 	return f
 }
 
-// Command is Main with the arguments given. "rehearse" and "replay" as the first
-// read a store instead (see their --help); it returns the exit status: 0
+// Command is Main with the arguments given. "rehearse", "replay" and "describe" as
+// the first do something else instead (see their --help); it returns the exit status: 0
 // after a clean end, 1 after a failure, 2 for a wrong setting.
 func Command(args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
 	if status, ran := runOffline(args, out, errOut, kinds); ran {
@@ -102,6 +108,13 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return err
 	}
 	cfg.Node, cfg.Addr, cfg.Store, cfg.Mesh = cluster.ID, cluster.Addr, store, cluster.Mesh
+	if cfg.Inherited, err = inherited(p); err != nil {
+		return err
+	}
+	cfg.Shared = sharedFile(s.shared, s.cluster.Cluster, s.cluster.Name, cluster.Addr)
+	cfg.Adopted = cluster.Open
+	var coroner *directory.Coroner
+	cfg.Back = func(node directory.NodeID) { tellBack(coroner, node) }
 	var service *directory.Service
 	cfg.Place = func(w directory.Want, not func(directory.NodeID) bool) (*directory.Node, error) {
 		return service.Place(w, not)
@@ -112,7 +125,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	if err != nil {
 		return daemon.BadSetting(err)
 	}
-	coroner := directory.NewCoroner(directory.CoronerConfig{
+	coroner = directory.NewCoroner(directory.CoronerConfig{
 		Members: cluster.Members, Mesh: cluster.Mesh, Log: p.Log, Metrics: p.Metrics,
 		EndLease: func(ctx context.Context, node directory.NodeID) error { return endLeases(ctx, store, node) },
 	})
@@ -121,10 +134,17 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	})
 	cluster.AddTo(&p.Parts)
 	p.Parts.Add("coroner", coroner.Run)
-	p.Parts.Add("directory", service.Run)
+	p.Parts.Add("directory", func(ctx context.Context) error {
+		if !cluster.Opened(ctx) { // it registers the rooms that are here, and speaks over links
+			return nil
+		}
+		return service.Run(ctx)
+	})
 	p.Parts.Add("rooms", h.Run)
 	p.Parts.Add("load report", func(ctx context.Context) error { return reportLoad(ctx, h, cluster.Members) })
 
+	restart := &restarter{host: h, wiring: p, cluster: cluster, coroner: coroner, within: s.restartWithin, orders: make(chan struct{}, 1)}
+	p.Parts.Add("restart", restart.run)
 	p.Parts.Add("drain", func(ctx context.Context) error {
 		return drainAtEnd(ctx, h, s.drainWithin, p.Hurry(), func() bool { return otherHosts(cluster.Members) })
 	})
@@ -137,12 +157,19 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return r
 	}
 	cluster.ServeReports(p.Ops, report)
-	cluster.ServeAdmin(p.Ops, h.admin)
+	cluster.ServeAdmin(p.Ops, restart.admin)
 	cluster.ServeQueries(p.Ops, p.Metrics, h.Scan)
 	p.Ops.HandleJSON("GET /v1/rooms", func(*http.Request) (any, error) {
 		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil
 	})
 	return nil
+}
+
+// tellBack tells the nodes that a restart is over.
+func tellBack(c *directory.Coroner, node directory.NodeID) {
+	ctx, cancel := context.WithTimeout(context.Background(), tellWithin)
+	defer cancel()
+	c.TellRestarting(ctx, node, 0)
 }
 
 // otherHosts reports whether some other host takes rooms.

@@ -144,6 +144,11 @@ const maxLeases = 64
 // endLeases ends the lease that a dead process has in the store, whichever of
 // its leases that is.
 func endLeases(ctx context.Context, store snapshot.Store, node directory.NodeID) error {
+	if yes, err := restarts(ctx, store, node); err != nil {
+		return fmt.Errorf("ask whether %s restarts: %w", node, err)
+	} else if yes {
+		return directory.ErrRestarting
+	}
 	var asking errgroup.Group
 	asking.SetLimit(16)
 	for n := 1; n <= maxLeases; n++ {

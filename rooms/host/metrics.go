@@ -34,6 +34,7 @@ type metrics struct {
 	aside       *prometheus.CounterVec
 	moves       *prometheus.CounterVec
 	arrived     *prometheus.CounterVec
+	adopted     *prometheus.CounterVec
 }
 
 // kindMetrics are one kind's, looked up once a room.
@@ -79,7 +80,9 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		appendFails: f.counter("limpet_journal_append_failures_total", "Calls that append to journals that the store did not answer."),
 		aside:       f.counters("limpet_store_set_aside_total", "Damaged checkpoints and journals of rooms that started here, set aside for what was before them.", "what"),
 		moves:       f.counters("limpet_host_moves_total", "Rooms asked to move away, by result.", "result"),
-		arrived:     f.counters("limpet_host_arrivals_total", "Rooms announced to move here, by result.", "result"),
+		adopted: f.counters("limpet_host_adopted_total",
+			"Rooms that a predecessor of this process left in shared memory, by what became of them.", "result"),
+		arrived: f.counters("limpet_host_arrivals_total", "Rooms announced to move here, by result.", "result"),
 	}
 	in := f.counters("limpet_host_received_total", "Messages from gateways, by type.", "type")
 	for k, name := range map[peer.Kind]string{

@@ -158,7 +158,7 @@ func (h *Host) registerMoves(m *link.Mesh) {
 func (h *Host) space() spaceReply {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	r := spaceReply{Draining: h.closing || h.ctx == nil || h.Draining()}
+	r := spaceReply{Draining: h.closing || h.ctx == nil || h.Draining() || h.restarting.Load()}
 	for k := range h.kinds {
 		r.Kinds = append(r.Kinds, k)
 	}

@@ -26,6 +26,7 @@ import (
 var offline = map[string]func(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int{
 	"rehearse": rehearse,
 	"replay":   replay,
+	"describe": describe,
 }
 
 // runOffline runs one of them, if that is what the arguments ask for.

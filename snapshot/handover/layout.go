@@ -35,8 +35,8 @@ import (
 //
 // An entry is
 //
-//	str8 room | u64 incarnation | u64 epoch | u64 nonce | u64 saves | u32 state version |
-//	u8 flags | u64 where its block is | u32 size of the body | u32 of the baggage |
+//	str8 room | u64 incarnation | u64 epoch | u64 nonce | u64 saves | u64 journal |
+//	u32 state version | u8 flags | u64 where its block is | u32 size of the body | u32 of the baggage |
 //	u64 xxhash64 of the entry before it and of the block
 const (
 	layout    = 1
@@ -82,6 +82,7 @@ type Header struct {
 type Room struct {
 	Claim        snapshot.Claim
 	Saves        uint64 // snapshot.SaveRequest.Seq of its last checkpoint
+	Journal      uint64 // the last journal entry that its state covers
 	StateVersion uint32
 	Dirty        bool // something in it is not in the store
 	InStore      bool // it has no block here: its state is in the store
@@ -164,6 +165,7 @@ func appendEntry(b []byte, r *Room) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Claim.Epoch))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Claim.Nonce))
 	b = binary.BigEndian.AppendUint64(b, r.Saves)
+	b = binary.BigEndian.AppendUint64(b, r.Journal)
 	b = binary.BigEndian.AppendUint32(b, r.StateVersion)
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.at))
@@ -204,7 +206,7 @@ func (r *Room) decode(b *wire.Reader, end int64) error {
 	r.Claim.Incarnation = wire.Incarnation(b.U64("incarnation"))
 	r.Claim.Epoch = wire.Epoch(b.U64("epoch"))
 	r.Claim.Nonce = snapshot.Nonce(b.U64("nonce"))
-	r.Saves, r.StateVersion = b.U64("saves"), b.U32("state version")
+	r.Saves, r.Journal, r.StateVersion = b.U64("saves"), b.U64("journal"), b.U32("state version")
 	flags := b.U8("flags")
 	r.Dirty, r.InStore = flags&flagDirty != 0, flags&flagStore != 0
 	r.at = int64(b.U64("block"))

@@ -30,6 +30,13 @@ type baggage struct {
 	Tick    int64          `cbor:"6,keyasint,omitempty"` // when the next one is due, in nanoseconds since 1970
 	Skipped int64          `cbor:"7,keyasint,omitempty"` // ticks left out before it
 	Claims  []packedClaims `cbor:"8,keyasint,omitempty"` // of those connected who have any
+	Behind  []packedBehind `cbor:"9,keyasint,omitempty"` // members whose last inputs are not in the store
+}
+
+type packedBehind struct {
+	_       struct{} `cbor:",toarray"`
+	ID      wire.MemberID
+	Durable wire.Input
 }
 
 type packedOrigin struct {
@@ -60,13 +67,24 @@ type packedClaims struct {
 // Pack returns what goes with a checkpoint when the room moves live: the resume
 // log, who is connected, and which positions the next copy goes on from. It
 // changes nothing: the room may as well go on here.
-func (r *Room) Pack(now time.Time) ([]byte, error) {
+func (r *Room) Pack(now time.Time) ([]byte, error) { return r.pack(now, true) }
+
+// PackUnsaved is Pack for a checkpoint that the store does not get: the next
+// copy knows what is not durable yet.
+func (r *Room) PackUnsaved(now time.Time) ([]byte, error) { return r.pack(now, false) }
+
+func (r *Room) pack(now time.Time, saved bool) ([]byte, error) {
 	if r.failure != nil {
 		return nil, r.failure
 	}
 	b := baggage{Format: baggageFormat, Base: packedOrigin{Epoch: r.base.epoch, Seq: r.base.seq}, Floor: r.seq}
 	if !r.cfg.Kind.Durability.Journaled() {
 		r.packLife(&b, now)
+	}
+	for _, m := range r.order {
+		if !saved && !m.gone && m.durable < m.applied {
+			b.Behind = append(b.Behind, packedBehind{ID: m.id, Durable: m.durable})
+		}
 	}
 	out, err := encMode.Marshal(b)
 	if err != nil {
@@ -103,6 +121,11 @@ func (r *Room) unpack(p []byte) error {
 	}
 	if b.Format != baggageFormat {
 		return fmt.Errorf("baggage format %d: this build reads %d", b.Format, baggageFormat)
+	}
+	for _, u := range b.Behind {
+		if m := r.members[u.ID]; m != nil {
+			m.durable = min(m.durable, u.Durable)
+		}
 	}
 	r.base = origin{b.Base.Epoch, b.Base.Seq}
 	if r.live { // its checkpoint had the rest
@@ -213,6 +236,12 @@ func (r *Room) ReadyToMove(now time.Time, left time.Duration) (ready bool) {
 	r.enter()
 	defer r.guard(nil, 0)
 	return d.Drain(r, left)
+}
+
+// Awaited says whether somebody waits for a checkpoint to be stored: what is to
+// follow it does not go with Pack.
+func (r *Room) Awaited() bool {
+	return r.durable && (r.urgent || len(r.held) > 0 || len(r.barriers) > 0)
 }
 
 // Touch has the next checkpoint taken although nothing changed: the last

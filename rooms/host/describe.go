@@ -1,0 +1,100 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/rooms"
+)
+
+// Description is what a room host's program says of itself, without being one.
+type Description struct {
+	Build string            `json:"build"`
+	Kinds []KindDescription `json:"kinds"`
+}
+
+// KindDescription is one kind that a program serves.
+type KindDescription struct {
+	Kind         string `json:"kind"`
+	StateVersion uint32 `json:"state_version"`
+}
+
+// Kind finds a kind, nil where it is not served.
+func (d *Description) Kind(name string) *KindDescription {
+	for i := range d.Kinds {
+		if d.Kinds[i].Kind == name {
+			return &d.Kinds[i]
+		}
+	}
+	return nil
+}
+
+func describeKinds(kinds map[string]rooms.Kind) Description {
+	d := Description{Build: daemon.Version(), Kinds: []KindDescription{}}
+	for _, k := range kinds {
+		d.Kinds = append(d.Kinds, KindDescription{Kind: k.Name, StateVersion: k.StateVersion})
+	}
+	slices.SortFunc(d.Kinds, func(a, b KindDescription) int { return strings.Compare(a.Kind, b.Kind) })
+	return d
+}
+
+// describe prints what the program serves, for those who are about to deploy it.
+func describe(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int {
+	f := daemon.NewFlags("roomd describe", "Prints the program's build and the kinds that it serves, as JSON.")
+	f.Out, f.Err = out, errOut
+	if status, ok := f.Parse(args); !ok {
+		return status
+	}
+	if err := json.NewEncoder(out).Encode(describeKinds(kinds)); err != nil {
+		fmt.Fprintf(errOut, "roomd describe: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+const (
+	describeWithin = 5 * time.Second
+	maxDescription = 1 << 20
+)
+
+// nextProgram asks the program in this process's file what it is: it may be
+// another than the one that runs. One that can't be run does not get to run.
+func nextProgram(ctx context.Context) (d Description, err error) {
+	path, err := daemon.Program()
+	if err != nil {
+		return d, fmt.Errorf("find the program to run: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, describeWithin)
+	defer cancel()
+	args := os.Args[1:]
+	n := 0
+	for n < len(args) && !strings.HasPrefix(args[n], "-") { // limpet roomd
+		n++
+	}
+	cmd := exec.CommandContext(ctx, path, append(slices.Clone(args[:n]), "describe")...)
+	cmd.WaitDelay = time.Second
+	raw, err := cmd.Output()
+	if err == nil && len(raw) > maxDescription {
+		err = fmt.Errorf("it printed %d bytes", len(raw))
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &d)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%w: %.200s", err, exit.Stderr)
+	}
+	if err != nil {
+		return d, fmt.Errorf("%s does not say what it is: %w", path, err)
+	}
+	return d, nil
+}

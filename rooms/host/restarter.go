@@ -1,0 +1,175 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// RestartState is how a host stands to restarts in place.
+type RestartState struct {
+	Node  string `json:"node"` // NAME#BOOT
+	PID   int    `json:"pid"`
+	Build string `json:"build"`
+	State string `json:"state"` // serving, restarting or starting
+	// Last is how the last restart in place went; nil: there was none.
+	Last *Adoption `json:"last,omitempty"`
+	// Next is the program that a restart would run, Gone the kinds with rooms
+	// here that it does not serve. Of a plan alone.
+	Next *Description `json:"next,omitempty"`
+	Gone []string     `json:"gone,omitempty"`
+}
+
+// restarter restarts the process in place, when a signal or an operator says so.
+type restarter struct {
+	host    *Host
+	wiring  *daemon.Wiring
+	cluster *daemon.Cluster
+	coroner *directory.Coroner
+	within  time.Duration
+	orders  chan struct{} // capacity 1
+}
+
+// run waits for orders. A restart that was carried out does not return.
+func (r *restarter) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wiring.Restarts():
+			if _, err := r.check(ctx); err != nil {
+				r.wiring.Log.Error().Err(err).Msg("not restarted")
+				continue
+			}
+		case <-r.orders:
+		}
+		r.wiring.Log.Error().Err(r.restart(ctx)).Msg("not restarted")
+	}
+}
+
+// restart ends this program and begins the next one. It returns why it did not,
+// with all as it was.
+func (r *restarter) restart(ctx context.Context) error {
+	legacy, over, err := r.host.HandOver(ctx, r.within, daemon.Version(), func(ctx context.Context) {
+		r.coroner.TellRestarting(ctx, r.cluster.ID, r.within)
+	})
+	if err == nil {
+		err, over = r.wiring.Become(r.cluster, legacy), true
+	}
+	if over {
+		// The rooms are in shared memory or in the store. A new process of this
+		// name takes them up; an orderly end would give them to others.
+		r.wiring.Log.Error().Err(err).Msg("ended in the middle of a restart: to be started again")
+		os.Exit(1)
+	}
+	return err
+}
+
+// check says what a restart would run, or why there can't be one.
+func (r *restarter) check(ctx context.Context) (RestartState, error) {
+	s := r.state()
+	next, err := nextProgram(ctx)
+	if err != nil {
+		return s, wire.Refuse(wire.CodeUnavailable, err.Error())
+	}
+	s.Next = &next
+	for _, kind := range r.host.liveKinds() {
+		if next.Kind(kind) == nil {
+			s.Gone = append(s.Gone, kind)
+		}
+	}
+	return s, nil
+}
+
+func (r *restarter) state() RestartState {
+	s := RestartState{Node: string(r.cluster.ID), PID: os.Getpid(), Build: daemon.Version(), State: "serving"}
+	switch {
+	case r.host.restarting.Load():
+		s.State = "restarting"
+	case !isDone(r.host.adoption.done):
+		s.State = "starting"
+	}
+	if last, any := r.host.AdoptState(); any {
+		s.Last = &last
+	}
+	return s
+}
+
+// admin does what operators ask about restarts, and passes on the rest.
+func (r *restarter) admin(ctx context.Context, op string, body []byte) (any, error) {
+	switch op {
+	case daemon.AdminRestartState:
+		return r.state(), nil
+	case daemon.AdminRestart:
+		return r.ordered(ctx, body)
+	}
+	return r.host.admin(ctx, op, body)
+}
+
+func (r *restarter) ordered(ctx context.Context, body []byte) (any, error) {
+	var q daemon.RestartOrder
+	if err := json.Unmarshal(body, &q); err != nil {
+		return nil, wire.Refuse(wire.CodeBadRequest, "restart: "+err.Error())
+	}
+	s, err := r.check(ctx)
+	switch {
+	case err != nil || q.DryRun:
+		return s, err
+	case len(s.Gone) > 0 && !q.Force:
+		return nil, wire.Refuse(wire.CodeUnavailable, fmt.Sprintf("the program does not serve kinds that have rooms here: %s (--force saves those rooms and leaves them out of service)", strings.Join(s.Gone, ", ")))
+	}
+	if err := r.host.mayRestart(); err != nil {
+		return nil, err
+	}
+	select {
+	case r.orders <- struct{}{}:
+	default:
+		return nil, wire.Refuse(wire.CodeBusy, "the host restarts already")
+	}
+	return s, nil
+}
+
+// sharedFile is where this host leaves rooms to its next process: a file of its
+// own in dir, by all that tells it from others on the machine.
+func sharedFile(dir, cluster, name, addr string) string {
+	if dir == "" {
+		return ""
+	}
+	id := xxhash.Sum64String(strings.Join([]string{cluster, name, addr}, "\x00"))
+	return filepath.Join(dir, fmt.Sprintf("limpet-%s-%016x", name, id))
+}
+
+// inherited is what this process's predecessor left for its rooms.
+func inherited(p *daemon.Wiring) (*Legacy, error) {
+	if p.Inherited == nil {
+		return nil, nil
+	}
+	var l Legacy
+	if err := json.Unmarshal(p.Inherited.Parts, &l); err != nil || l.Lease == "" {
+		return nil, fmt.Errorf("what the predecessor left can't be read: %w", errors.Join(err, l.Lease.Check()))
+	}
+	return &l, nil
+}
+
+// restarts reports whether the store has it that a node restarts in place.
+func restarts(ctx context.Context, store snapshot.Store, node directory.NodeID) (bool, error) {
+	for n := 1; n <= maxRestarts; n++ {
+		alive, err := store.LeaseAlive(ctx, markOf(string(node), n))
+		if alive || err != nil {
+			return alive, err
+		}
+	}
+	return false, nil
+}

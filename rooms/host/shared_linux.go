@@ -1,0 +1,4 @@
+package host
+
+// sharedMemory is where Linux keeps files in memory.
+const sharedMemory = "/dev/shm"
