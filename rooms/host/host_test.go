@@ -110,11 +110,17 @@ type linked struct {
 
 func startLinked(t *testing.T, mem *memStore, name directory.NodeID, kinds ...rooms.Kind) *linked {
 	t.Helper()
+	return startLinkedWith(t, mem, name, func(*Config) {}, kinds...)
+}
+
+func startLinkedWith(t *testing.T, mem *memStore, name directory.NodeID, change func(*Config), kinds ...rooms.Kind) *linked {
+	t.Helper()
 	mesh := link.New(link.Config{Self: string(name), Cluster: "test"})
 	v := &view{memStore: mem}
 	cfg := testConfig(v, name, kinds)
 	cfg.Mesh = mesh
 	cfg.SaveWithin = 100 * time.Millisecond
+	change(&cfg)
 	h, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
