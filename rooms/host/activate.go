@@ -148,7 +148,7 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 	r, err := h.loadOrMend(ctx, f.kind, g)
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(f.id)).Uint64("epoch", uint64(g.Claim.Epoch)).Msg("room does not load")
-		h.faults.note(f.id, time.Now())
+		h.loadFailed(f.id)
 		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 1000, Text: "the room's state does not load"}
 	}
 	if !h.enter(r) {

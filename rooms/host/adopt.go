@@ -243,6 +243,7 @@ func (h *Host) adoptOne(ctx context.Context, file *handover.Reader, on handOn, f
 		if _, served := h.kinds[on.room.Claim.Room.Kind()]; served {
 			return adoptedElse // somebody was faster
 		}
+		h.letGo(ctx, on)
 		return adoptedUnknown
 	}
 	err := on.err
@@ -272,6 +273,24 @@ func (h *Host) adoptOne(ctx context.Context, file *handover.Reader, on handOn, f
 	return adoptedRefused
 }
 
+// letGo leaves the claim of a room that can't run here under the mark, which is
+// about to end: whoever serves the room's kind can take it then.
+func (h *Host) letGo(ctx context.Context, on handOn) {
+	c := on.room.Claim
+	if on.grant.Claim.Room != "" {
+		c = on.grant.Claim
+	}
+	holder := h.lease.current()
+	if in := h.cfg.Inherited; in != nil {
+		holder = markOf(string(h.cfg.Node), in.Marks)
+	} else if on.room.InStore {
+		return // under the predecessor's lease, which is about to end
+	}
+	if _, err := h.handOffUntil(ctx, snapshot.HandOffRequest{Claim: c, Holder: holder, Nonce: newNonce()}); err != nil {
+		h.log.Warn().Err(err).Str("room", string(c.Room)).Msg("claim of a room that is not served here stays")
+	}
+}
+
 // adoptShared starts a room as it was.
 func (h *Host) adoptShared(f *flight, file *handover.Reader, on handOn) error {
 	body, baggage, err := file.Read(on.room)
@@ -283,11 +302,13 @@ func (h *Host) adoptShared(f *flight, file *handover.Reader, on handOn) error {
 		journal: snapshot.Journal{Base: on.room.Journal}}
 	ready, err := h.prepare(f.kind, on.Claim, from, now)
 	if err != nil {
+		h.failures.loads.Add(1)
 		return err
 	}
 	file.Free(on.room)
 	r, err := h.start(f.kind, on.grant, ready, copyOf{seq: from.seq, journal: from.journal}, now)
 	if err != nil {
+		h.loadFailed(f.id)
 		return err
 	}
 	if on.room.Dirty && f.kind.Durability != rooms.None() {

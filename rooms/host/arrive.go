@@ -287,7 +287,7 @@ func (h *Host) begins(a *arrival, epoch wire.Epoch, how string) string {
 		copyOf{seq: a.Saves, journal: snapshot.Journal{Base: a.Journal}}, time.Now())
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(a.Room)).Msg("room that moved here does not start")
-		h.faults.note(a.Room, time.Now())
+		h.loadFailed(a.Room)
 		return "start_failed"
 	}
 	r.tenure.How = "moved"

@@ -83,6 +83,19 @@ func (f *faults) poisoned(id wire.RoomID) []actor.Poison {
 	return ps
 }
 
+// Failures counts what has gone wrong with rooms' code and state since the
+// process started.
+func (h *Host) Failures() Failures {
+	f := &h.failures
+	return Failures{Loads: f.loads.Load(), Panics: f.panics.Load(), Stuck: f.stuck.Load()}
+}
+
+// loadFailed counts a room that does not load or start.
+func (h *Host) loadFailed(id wire.RoomID) {
+	h.failures.loads.Add(1)
+	h.faults.note(id, time.Now())
+}
+
 // failed is the failure of the room's code, if it has failed.
 func (r *room) failed() error {
 	if err := r.actor.Failure(); err != nil {
@@ -96,6 +109,7 @@ func (r *room) failed() error {
 // that. A kind without checkpoints has nothing to start from.
 func (r *room) fail(f *failure) {
 	now, h := time.Now(), r.host
+	h.failures.panics.Add(1)
 	h.faults.note(r.id, now)
 	if p, ok := r.actor.Poisoned(); ok {
 		h.faults.add(r.id, p)

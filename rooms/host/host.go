@@ -120,6 +120,7 @@ type Host struct {
 	acts      chan struct{} // slots of operators' acts
 	chronicle chronicle
 	adoption  adoption
+	failures  struct{ loads, panics, stuck atomic.Int64 }
 
 	restarting atomic.Bool // rooms go to the next process, and none is taken
 

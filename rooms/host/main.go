@@ -143,7 +143,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	p.Parts.Add("rooms", h.Run)
 	p.Parts.Add("load report", func(ctx context.Context) error { return reportLoad(ctx, h, cluster.Members) })
 
-	restart := &restarter{host: h, wiring: p, cluster: cluster, coroner: coroner, within: s.restartWithin, orders: make(chan struct{}, 1)}
+	restart := &restarter{host: h, wiring: p, cluster: cluster, coroner: coroner, within: s.restartWithin, orders: make(chan []string, 1)}
 	p.Parts.Add("restart", restart.run)
 	p.Parts.Add("drain", func(ctx context.Context) error {
 		return drainAtEnd(ctx, h, s.drainWithin, p.Hurry(), func() bool { return otherHosts(cluster.Members) })

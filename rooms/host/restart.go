@@ -58,6 +58,7 @@ const (
 // parting is one handing over of all rooms.
 type parting struct {
 	file  *handover.Writer
+	gone  []string      // kinds that the next process does not serve
 	slots chan struct{} // rooms being encoded
 
 	mu      sync.Mutex
@@ -66,10 +67,18 @@ type parting struct {
 	every   int64
 }
 
-// HandOver leaves all rooms to the next process, and tells what that needs. tell
-// tells other nodes that this one restarts. When an error is returned the host
-// goes on as it was, unless over: then its rooms are gone from this process.
-func (h *Host) HandOver(ctx context.Context, within time.Duration, build string, tell func(context.Context)) (l *Legacy, over bool, err error) {
+// HandOverOptions say how rooms are left to the next process.
+type HandOverOptions struct {
+	Within time.Duration         // others leave the rooms alone for so long
+	Build  string                // of this process
+	Gone   []string              // kinds that the next process does not serve: their rooms are saved
+	Tell   func(context.Context) // tells other nodes that this one restarts
+}
+
+// HandOver leaves all rooms to the next process, and tells what that needs. When
+// an error is returned the host goes on as it was, unless over: then its rooms
+// are gone from this process.
+func (h *Host) HandOver(ctx context.Context, o HandOverOptions) (l *Legacy, over bool, err error) {
 	l = &Legacy{Began: time.Now(), Marks: 1}
 	if in := h.cfg.Inherited; in != nil {
 		l.Marks = in.Marks + 1
@@ -77,9 +86,9 @@ func (h *Host) HandOver(ctx context.Context, within time.Duration, build string,
 	if err := h.standDown(); err != nil {
 		return nil, false, err
 	}
-	until := l.Began.Add(within)
-	head := handover.Header{Node: string(h.cfg.Node), Build: build, Until: until, Lease: h.lease.current(), Mark: markOf(string(h.cfg.Node), l.Marks)}
-	file, err := h.announce(ctx, head, tell)
+	until := l.Began.Add(o.Within)
+	head := handover.Header{Node: string(h.cfg.Node), Build: o.Build, Until: until, Lease: h.lease.current(), Mark: markOf(string(h.cfg.Node), l.Marks)}
+	file, err := h.announce(ctx, head, o.Tell)
 	if err != nil {
 		h.restarting.Store(false)
 		return nil, false, err
@@ -87,7 +96,7 @@ func (h *Host) HandOver(ctx context.Context, within time.Duration, build string,
 	h.awaitFlights(ctx)
 	l.Rooms = h.Load().Rooms
 	began := time.Now()
-	err = h.handAll(ctx, file, until)
+	err = h.handAll(ctx, file, until, o.Gone)
 	if err == nil {
 		err = file.Commit(head)
 	}
@@ -192,11 +201,11 @@ func (h *Host) awaitFlights(ctx context.Context) {
 
 // handAll hands every room over. Rooms whose code does not return by until are
 // left to the store as they last were.
-func (h *Host) handAll(ctx context.Context, file *handover.Writer, until time.Time) error {
+func (h *Host) handAll(ctx context.Context, file *handover.Writer, until time.Time, gone []string) error {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	p := &parting{
-		file: file, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), left: map[wire.RoomID]snapshot.Claim{},
+		file: file, gone: gone, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), left: map[wire.RoomID]snapshot.Claim{},
 		every: max(freeAtLeast, int64(mem.HeapInuse)/freeParts),
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
@@ -257,6 +266,9 @@ func (r *room) handOver(now time.Time, p *parting) error {
 }
 
 func (r *room) handInto(now time.Time, p *parting) error {
+	if slices.Contains(p.gone, r.kind.Name) {
+		return errors.New("the next program does not serve its kind")
+	}
 	if _, _, ended := r.actor.Ended(); ended || r.close.asked {
 		return errors.New("the room is closing")
 	}

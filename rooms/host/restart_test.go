@@ -19,6 +19,7 @@ type handedOver struct {
 	*moving
 	path   string
 	legacy *Legacy
+	gone   []string // kinds that the next program does not serve
 }
 
 func newHandedOver(t *testing.T, k rooms.Kind) *handedOver {
@@ -33,7 +34,7 @@ func (w *handedOver) leave(t *testing.T) {
 	t.Helper()
 	w.a.cfg.Shared = w.path
 	told := false
-	legacy, over, err := w.a.HandOver(t.Context(), 10*time.Second, "old", func(context.Context) { told = true })
+	legacy, over, err := w.a.HandOver(t.Context(), HandOverOptions{Within: 10 * time.Second, Build: "old", Gone: w.gone, Tell: func(context.Context) { told = true }})
 	if err != nil || over || !told {
 		t.Fatalf("hand over: %v, over %v, told %v", err, over, told)
 	}
@@ -156,6 +157,24 @@ func TestFencedWhileItRestarted(t *testing.T) {
 	}
 	if r := w.oneCopy(t, w.b, n); r.host != w.b.Host {
 		t.Error("the room is not the other host's")
+	}
+}
+
+// TestKindTheNextProgramDoesNotServe: its rooms are saved and let go, for
+// whoever serves them.
+func TestKindTheNextProgramDoesNotServe(t *testing.T) {
+	w := &handedOver{moving: newMoving(t, tallyKind()), path: filepath.Join(t.TempDir(), "rooms"), gone: []string{"tally"}}
+	w.leave(t)
+	n := w.next(t, true, tickingKind())
+	if rep, _ := n.AdoptState(); rep.Shared != 0 || rep.Other != 1 {
+		t.Errorf("adoption is %+v", rep)
+	}
+	wantCode(t, n.Host, w.p.room, wire.ModeJoin, wire.CodeUnknownKind)
+	activate(t, w.b.Host, w.p.room, wire.ModeJoin, w.at.Epoch)
+	w.oneCopy(t, w.b, n)
+	w.gw.dial(t, hostB, w.b.addr)
+	if h := w.p.attach(t, peer.WhyReattach, w.at); h.kind != peer.KindAttached || h.at.Applied != 3 {
+		t.Errorf("the member came back to %v: inputs that were applied are lost", h)
 	}
 }
 

@@ -30,6 +30,17 @@ type RestartState struct {
 	// here that it does not serve. Of a plan alone.
 	Next *Description `json:"next,omitempty"`
 	Gone []string     `json:"gone,omitempty"`
+
+	// Ready is empty when the host takes new rooms.
+	Ready    string   `json:"not_ready,omitempty"`
+	Failures Failures `json:"failures"`
+}
+
+// Failures are what went wrong with rooms' code and state in this process.
+type Failures struct {
+	Loads  int64 `json:"loads"`  // rooms whose state did not load, or that did not start
+	Panics int64 `json:"panics"` // rooms whose code failed
+	Stuck  int64 `json:"stuck"`  // calls of rooms' code that lasted longer than a second
 }
 
 // restarter restarts the process in place, when a signal or an operator says so.
@@ -39,7 +50,7 @@ type restarter struct {
 	cluster *daemon.Cluster
 	coroner *directory.Coroner
 	within  time.Duration
-	orders  chan struct{} // capacity 1
+	orders  chan []string // capacity 1; kinds that the next program does not serve
 }
 
 // run waits for orders. A restart that was carried out does not return.
@@ -49,21 +60,31 @@ func (r *restarter) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.wiring.Restarts():
-			if _, err := r.check(ctx); err != nil {
-				r.wiring.Log.Error().Err(err).Msg("not restarted")
-				continue
-			}
-		case <-r.orders:
+			r.signalled(ctx)
+		case gone := <-r.orders:
+			r.wiring.Log.Error().Err(r.restart(ctx, gone)).Msg("not restarted")
 		}
-		r.wiring.Log.Error().Err(r.restart(ctx)).Msg("not restarted")
 	}
+}
+
+// signalled restarts as an order without force would.
+func (r *restarter) signalled(ctx context.Context) {
+	s, err := r.check(ctx)
+	if err == nil {
+		err = s.refusal()
+	}
+	if err == nil {
+		err = r.restart(ctx, nil)
+	}
+	r.wiring.Log.Error().Err(err).Msg("not restarted")
 }
 
 // restart ends this program and begins the next one. It returns why it did not,
 // with all as it was.
-func (r *restarter) restart(ctx context.Context) error {
-	legacy, over, err := r.host.HandOver(ctx, r.within, daemon.Version(), func(ctx context.Context) {
-		r.coroner.TellRestarting(ctx, r.cluster.ID, r.within)
+func (r *restarter) restart(ctx context.Context, gone []string) error {
+	legacy, over, err := r.host.HandOver(ctx, HandOverOptions{
+		Within: r.within, Build: daemon.Version(), Gone: gone,
+		Tell: func(ctx context.Context) { r.coroner.TellRestarting(ctx, r.cluster.ID, r.within) },
 	})
 	if err == nil {
 		err, over = r.wiring.Become(r.cluster, legacy), true
@@ -101,6 +122,10 @@ func (r *restarter) state() RestartState {
 	case !isDone(r.host.adoption.done):
 		s.State = "starting"
 	}
+	if err := r.host.Ready(); err != nil {
+		s.Ready = err.Error()
+	}
+	s.Failures = r.host.Failures()
 	if last, any := r.host.AdoptState(); any {
 		s.Last = &last
 	}
@@ -124,21 +149,30 @@ func (r *restarter) ordered(ctx context.Context, body []byte) (any, error) {
 		return nil, wire.Refuse(wire.CodeBadRequest, "restart: "+err.Error())
 	}
 	s, err := r.check(ctx)
-	switch {
-	case err != nil || q.DryRun:
+	if err != nil || q.DryRun {
 		return s, err
-	case len(s.Gone) > 0 && !q.Force:
-		return nil, wire.Refuse(wire.CodeUnavailable, fmt.Sprintf("the program does not serve kinds that have rooms here: %s (--force saves those rooms and leaves them out of service)", strings.Join(s.Gone, ", ")))
+	}
+	if err := s.refusal(); err != nil && !q.Force {
+		return nil, err
 	}
 	if err := r.host.mayRestart(); err != nil {
 		return nil, err
 	}
 	select {
-	case r.orders <- struct{}{}:
+	case r.orders <- s.Gone:
 	default:
 		return nil, wire.Refuse(wire.CodeBusy, "the host restarts already")
 	}
 	return s, nil
+}
+
+// refusal says why the next program should not run, or nil.
+func (s *RestartState) refusal() error {
+	if len(s.Gone) == 0 {
+		return nil
+	}
+	return wire.Refuse(wire.CodeUnavailable, fmt.Sprintf("the program does not serve kinds that have rooms here: %s "+
+		"(--force saves those rooms and leaves them out of service)", strings.Join(s.Gone, ", ")))
 }
 
 // sharedFile is where this host leaves rooms to its next process: a file of its

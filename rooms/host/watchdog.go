@@ -49,6 +49,7 @@ func (h *Host) watch(ctx context.Context) error {
 		for _, r := range h.all() {
 			if r.calls.stuck() {
 				r.metrics.stuck.Inc()
+				h.failures.stuck.Add(1)
 				r.log.Error().Msg("a call of the room's code lasts longer than a second, and nobody in the room is answered")
 			}
 		}
