@@ -18,7 +18,7 @@ var report = template.Must(template.New("report").Funcs(template.FuncMap{
 	"ms":   func(us float64) string { return fmt.Sprintf("%.3f", us/1e3) },
 	"f2":   func(v float64) string { return fmt.Sprintf("%.2f", v) },
 	"f4":   func(v float64) string { return fmt.Sprintf("%.4f", v) },
-	"bars": bars, "curves": curves,
+	"bars": bars, "curves": curves, "trail": drawTrail,
 }).Parse(reportText))
 
 // page writes a report that needs nothing beside itself.
@@ -89,6 +89,35 @@ func curves(which string, all []result) template.HTML {
 			pts = append(pts, fmt.Sprintf("%.1f,%.1f", x(pt.Percentile), y(pt.US)))
 		}
 		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" points="%s"/>`, colours[seen[r.System]%len(colours)], strings.Join(pts, " "))
+	}
+	b.WriteString(`</svg>`)
+	return template.HTML(b.String())
+}
+
+// drawTrail draws each process's anonymous memory over a soak.
+func drawTrail(trail []moment) template.HTML {
+	top, end := 1.0, 1.0
+	for _, m := range trail {
+		end = max(end, m.Seconds)
+		for _, p := range m.Processes {
+			top = max(top, p.AnonMiB)
+		}
+	}
+	var b strings.Builder
+	b.WriteString(`<svg viewBox="0 0 640 260" role="img" aria-label="anonymous memory over time">`)
+	for i := range 5 {
+		y := 230 - 52.5*float64(i)
+		fmt.Fprintf(&b, `<line x1="60" x2="580" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="54" y="%.1f" text-anchor="end">%.0f MiB</text>`, y, y, y+4, top*float64(i)/4)
+	}
+	fmt.Fprintf(&b, `<text x="580" y="248" text-anchor="end">%.0f s</text>`, end)
+	for i, p := range trail[0].Processes {
+		var pts []string
+		for _, m := range trail {
+			pts = append(pts, fmt.Sprintf("%.1f,%.1f", 60+520*m.Seconds/end, 230-210*m.Processes[i].AnonMiB/top))
+		}
+		c := colours[i%len(colours)]
+		fmt.Fprintf(&b, `<text x="590" y="%d" fill="%s">%s</text>`, 30+16*i, c, template.HTMLEscapeString(p.Name))
+		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" points="%s"/>`, c, strings.Join(pts, " "))
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String())

@@ -116,6 +116,8 @@ func parse(args []string, p *plan) (options, error) {
 	f.IntVar(&p.Joining, "joining", p.Joining, "connections made at once")
 	f.IntVar(&p.Gateways, "gateways", p.Gateways, "gateways of Limpet")
 	f.BoolVar(&p.Reliable, "reliable", p.Reliable, "send states as reliable messages")
+	f.BoolVar(&p.Watch, "watch", p.Watch, "note every 10 s what the processes hold")
+	f.BoolVar(&p.TLS, "tls", p.TLS, "speak TLS to players; limpet and gorilla can")
 	f.BoolVar(&p.Pin, "pin", false, "servers on CPU 0; clients and Redis on CPU 1")
 	f.StringVar(&p.Store, "store", defaultStore(), "redis or sqlite")
 	f.StringVar(&o.json, "json", "", "write results to this file")

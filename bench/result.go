@@ -38,6 +38,7 @@ type result struct {
 
 	Processes []process `json:"processes"`
 	Gates     gates     `json:"gates"`
+	Trail     []moment  `json:"trail,omitempty"` // of a soak
 }
 
 // process is one of a system's processes.
@@ -50,6 +51,9 @@ type process struct {
 	Allocs    float64 `json:"allocs_per_delivery"`
 	GCs       float64 `json:"gc_cycles"`
 	GCPauseUS float64 `json:"gc_pause_us_mean"`
+	GCTopUS   float64 `json:"gc_pause_us_max"` // of the last few hundred, from the start of the process
+	GCPercent float64 `json:"gc_cpu_percent"`  // of its CPU time
+	AssistUS  float64 `json:"gc_assist_us_per_1000_deliveries"`
 	Routines  float64 `json:"goroutines"`
 }
 
@@ -137,6 +141,11 @@ func (r *result) addUsage(names []string, empty, before, after sample) {
 			if p.GCs > 0 {
 				p.GCPauseUS = 1e6 * grew("go_gc_duration_seconds_sum") / p.GCs
 			}
+			p.GCTopUS = 1e6 * a.Metrics[`go_gc_duration_seconds{quantile="1"}`]
+			if used := (a.CPU - b.CPU).Seconds(); used > 0 {
+				p.GCPercent = 100 * grew("go_cpu_classes_gc_total_cpu_seconds_total") / used
+			}
+			p.AssistUS = 1e9 * grew("go_cpu_classes_gc_mark_assist_cpu_seconds_total") / deliveries
 			p.Routines = a.Metrics["go_goroutines"]
 		}
 		r.Processes = append(r.Processes, p)

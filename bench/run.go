@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,16 +31,25 @@ func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
 	res := result{System: name, Plan: p}
 	sys, err := system.Start(ctx, name, system.Params{
 		Dir: r.dir, Binaries: r.programs, Pin: p.Pin, Tick: p.Tick, Size: p.Size,
-		Messages: p.Messages, Reliable: p.Reliable, Echo: p.Echo, Gateways: p.Gateways, Store: p.Store,
+		Messages: p.Messages, Reliable: p.Reliable, Echo: p.Echo, Gateways: p.Gateways, Store: p.Store, TLS: p.TLS,
 	})
 	if err != nil {
 		return res, err
 	}
 	defer sys.Stop()
+	var watched time.Duration
+	var failed error
 	clients, err := load.New(load.Config{
 		Protocol: sys.Protocol, Addrs: sys.Addrs, Clients: p.Clients, PerRoom: p.PerRoom, Seats: p.Seats,
 		Rate: p.Rate, Echo: p.PingPong, Slow: p.Slow, Churn: p.Churn, Joining: p.Joining, Sources: p.Sources,
-		Progress: func(s load.Stats) { r.show(name, s) },
+		TLS: p.TLS,
+		Progress: func(s load.Stats) {
+			r.show(name, s)
+			if p.Watch && s.For >= watched {
+				watched = s.For + watchEvery
+				failed = errors.Join(failed, res.watch(sys, s.For))
+			}
+		},
 	})
 	if err != nil {
 		return res, err
@@ -61,7 +71,8 @@ func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
 	if _, err := clients.Play(ctx, warmUp); err != nil {
 		return res, fmt.Errorf("%s: %w", name, err)
 	}
-	return res, r.measure(ctx, sys, clients, p, joined, empty, &res)
+	err = r.measure(ctx, sys, clients, p, joined, empty, &res)
+	return res, errors.Join(err, failed)
 }
 
 func (r *runner) measure(ctx context.Context, sys *system.System, clients *load.Loop, p plan, joined load.Stats, empty sample, res *result) error {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 	"strings"
@@ -28,6 +29,8 @@ type plan struct {
 	PingPong bool          `json:"pingpong"` // each answer brings the next input
 	Reliable bool          `json:"reliable"`
 	Gateways int           `json:"gateways"`
+	Watch    bool          `json:"watch"` // note what processes hold all the while
+	TLS      bool          `json:"tls"`
 	Store    string        `json:"store"`
 	Pin      bool          `json:"pin"`
 }
@@ -55,6 +58,8 @@ var scenarios = map[string]scenario{
 		plan{Clients: 5000, PerRoom: 50, Echo: true, Joining: 256, Sources: 4}},
 	"churn": {"the arena with 100 connections a second that end and come again",
 		plan{Clients: 1000, PerRoom: 50, Rate: 20, Churn: 100}},
+	"soak": {"the arena of 500 for ten minutes, 20 connections a second that end and come again: memory must stay flat",
+		plan{Clients: 500, PerRoom: 50, Rate: 20, Churn: 20, Watch: true, Duration: 10 * time.Minute}},
 	"slow": {"the arena with 1 % of the clients that hardly read",
 		plan{Clients: 1000, PerRoom: 50, Rate: 20, Slow: 0.01}},
 	"bigstate": {"four rooms of 50, a 60,000-byte state at 2 Hz",
@@ -85,6 +90,6 @@ func planned(name string) (plan, error) {
 			*v = def
 		}
 	}
-	p.Duration = 10 * time.Second
+	p.Duration = cmp.Or(p.Duration, 10*time.Second)
 	return p, nil
 }

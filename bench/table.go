@@ -32,12 +32,13 @@ func table(w io.Writer, r result) {
 	fmt.Fprintf(w, "  joins %.0f/s, %.0f us of CPU each, %d refused and asked again\n", r.JoinsPerSec, r.JoinCPU, r.Refused)
 	fmt.Fprintf(w, "  CPU %.2f s per million deliveries, %.0f %% of one CPU; load generator %.0f %%\n", r.CPU, r.CPUShare, r.LoadCPU)
 	t = tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\tCPU s/M\tRSS MiB\tanon MiB\tanon KiB/member\tallocs/delivery\tGCs\tpause us\tgoroutines\t\n")
+	fmt.Fprintf(t, "\tCPU s/M\tRSS MiB\tanon MiB\tanon KiB/member\tallocs/delivery\tGCs\tpause us\tlongest\tGC CPU %%\tassist us/1000\tgoroutines\t\n")
 	for _, q := range r.Processes {
-		fmt.Fprintf(t, "%s\t%.2f\t%.1f\t%.1f\t%.2f\t%.4f\t%.0f\t%.0f\t%.0f\t\n",
-			q.Name, q.CPU, q.RSSMiB, q.AnonMiB, q.AnonKiB, q.Allocs, q.GCs, q.GCPauseUS, q.Routines)
+		fmt.Fprintf(t, "%s\t%.2f\t%.1f\t%.1f\t%.2f\t%.4f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f\t\n",
+			q.Name, q.CPU, q.RSSMiB, q.AnonMiB, q.AnonKiB, q.Allocs, q.GCs, q.GCPauseUS, q.GCTopUS, q.GCPercent, q.AssistUS, q.Routines)
 	}
 	t.Flush()
+	growthTable(w, r.Trail)
 	if g := r.Gates; g.WritesPerDelivery > 0 {
 		fmt.Fprintf(w, "  client writes per delivery %.4f, reads per input %.3f; outputs per room tick %.4f; link writes: %.3f per room tick, %.3f per input; socket calls per delivery %.3f\n",
 			g.WritesPerDelivery, g.ReadsPerInput, g.OutputsPerTick, g.LinkWritesPerTick, g.LinkWritesPerInput, g.CallsPerDelivery)

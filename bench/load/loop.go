@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -32,6 +33,7 @@ type Config struct {
 	Churn    float64 // connections a second that end and come again
 	Joining  int     // connections that are made at once; default 64
 	Sources  int     // loopback addresses that connections come from; default 1
+	TLS      bool
 	Progress func(Stats)
 }
 
@@ -56,6 +58,8 @@ type Loop struct {
 	seats    int // joined
 	pace     pace
 	failure  error
+
+	tunnels sync.WaitGroup // goroutines of TLS connections
 
 	measuring bool
 	churned   int
@@ -325,25 +329,18 @@ func (l *Loop) wait(d time.Duration) (int, error) {
 }
 
 func (l *Loop) connect(c *Client) error {
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("make socket: %w", err)
-	}
-	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
-	if l.cfg.Sources > 1 {
-		const bindAddressNoPort = 24
-		syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, bindAddressNoPort, 1)
-		from := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + c.id%l.cfg.Sources)}}
-		if err := syscall.Bind(fd, from); err != nil {
-			syscall.Close(fd)
-			return fmt.Errorf("bind to a source address: %w", err)
-		}
-	}
 	addr := l.cfg.Addrs[c.id%len(l.cfg.Addrs)]
-	to := &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
-	if err := syscall.Connect(fd, to); err != nil && !errors.Is(err, syscall.EINPROGRESS) {
-		syscall.Close(fd)
-		return fmt.Errorf("connect to %s: %w", addr, err)
+	var from [4]byte // none
+	if l.cfg.Sources > 1 {
+		from = [4]byte{127, 0, 1, byte(1 + c.id%l.cfg.Sources)}
+	}
+	open := l.dial
+	if l.cfg.TLS {
+		open = l.tunnel
+	}
+	fd, err := open(addr, from)
+	if err != nil {
+		return err
 	}
 	c.fd, c.upgraded, c.in, c.out = fd, false, nil, nil
 	c.began, c.waiting = time.Now().UnixNano(), len(c.seats)
@@ -358,6 +355,29 @@ func (l *Loop) connect(c *Client) error {
 		return fmt.Errorf("watch socket: %w", err)
 	}
 	return nil
+}
+
+// dial begins a connection.
+func (l *Loop) dial(addr netip.AddrPort, from [4]byte) (int, error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("make socket: %w", err)
+	}
+	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	if from != [4]byte{} {
+		const bindAddressNoPort = 24
+		syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, bindAddressNoPort, 1)
+		if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: from}); err != nil {
+			syscall.Close(fd)
+			return -1, fmt.Errorf("bind to a source address: %w", err)
+		}
+	}
+	to := &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+	if err := syscall.Connect(fd, to); err != nil && !errors.Is(err, syscall.EINPROGRESS) {
+		syscall.Close(fd)
+		return -1, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	return fd, nil
 }
 
 func (l *Loop) watch(c *Client, events uint32) {
@@ -467,4 +487,5 @@ func (l *Loop) Close() {
 		}
 	}
 	syscall.Close(l.epoll)
+	l.tunnels.Wait()
 }

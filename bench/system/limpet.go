@@ -74,6 +74,13 @@ func (s *System) startLimpet(ctx context.Context, p Params) error {
 		}
 		gateway := append(append([]string{p.Binaries + "/gatewayd"}, common(last)...), "--listen", net.addr(last, portPublic), "--insecure-no-tls",
 			"--connection-frames", "100000", "--connection-bytes", "100000000", "--heartbeat", "1m", "--join-within", "1m")
+		if p.TLS {
+			cert, key, err := certificate(p.Dir)
+			if err != nil {
+				return err
+			}
+			gateway = append(gateway, "--tls-cert", cert, "--tls-key", key)
+		}
 		if err := s.startNode(ctx, p, name, net.addr(last, portOps), nil, gateway); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ package system
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -27,6 +28,7 @@ type Params struct {
 	Echo     bool // rooms answer inputs and don't tick
 	Gateways int  // of Limpet
 	Store    string
+	TLS      bool // to players
 }
 
 // System runs and can be loaded.
@@ -141,6 +143,16 @@ func (s *System) startBaseline(ctx context.Context, p Params) error {
 		s.Protocol = load.WebSocket{}
 		ops = net.addr(1, portOps)
 		argv = append(argv, "-ops", ops)
+	}
+	if p.TLS {
+		if s.Name != "gorilla" {
+			return errors.New("speaks no TLS")
+		}
+		cert, key, err := certificate(p.Dir)
+		if err != nil {
+			return err
+		}
+		argv = append(argv, "-cert", cert, "-key", key)
 	}
 	s.Addrs = []netip.AddrPort{netip.MustParseAddrPort(addr)}
 	proc, err := start(p.Dir, s.Name, p.serverCPU(), nil, argv...)

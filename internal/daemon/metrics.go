@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"regexp"
 	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +21,10 @@ func NewRegistry(program string) *prometheus.Registry {
 	})
 	build.Set(1)
 	reg.MustRegister(
-		collectors.NewGoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{
+			// What the collector costs, and how much of that those pay who allocate.
+			Matcher: regexp.MustCompile(`^/(cpu/classes/gc/(total|mark/assist):cpu-seconds|gc/heap/live:bytes)$`),
+		})),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		build,
 	)

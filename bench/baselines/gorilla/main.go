@@ -25,6 +25,8 @@ var (
 	size     = flag.Int("size", 256, "bytes of a state")
 	messages = flag.Int("messages", 1, "messages of a tick")
 	echo     = flag.Bool("echo", false, "answer inputs and don't tick")
+	cert     = flag.String("cert", "", "certificate in PEM, for TLS")
+	key      = flag.String("key", "", "its key")
 )
 
 const (
@@ -49,6 +51,9 @@ func main() {
 	if *ops != "" {
 		http.Handle("/metrics", promhttp.Handler())
 		go func() { log.Fatal(http.ListenAndServe(*ops, nil)) }()
+	}
+	if *cert != "" {
+		log.Fatal(http.ListenAndServeTLS(*listen, *cert, *key, s))
 	}
 	log.Fatal(http.ListenAndServe(*listen, s))
 }
