@@ -33,7 +33,7 @@ type Limits struct {
 	// that; a connection above it is cut. Default 10.
 	Controls int
 	// Reads bounds the pieces a second in which a connection's bytes come, with
-	// bursts of twice that; one above it is read 50 times a second. Default 500.
+	// bursts of twice that; one above it is read 50 times a second. Default 500, or four times Frames.
 	Reads    int
 	JoinRate int // joins and resumes a second and connection, with bursts of twice that; more are refused; default 20
 	Lists    int // room lists a second and connection; more are refused; default 4
@@ -66,6 +66,9 @@ const maxMessage = wire.MaxInput
 const inputLimit = maxMessage - 1 - 4 - 8
 
 func (l *Limits) setDefaults() {
+	if l.Reads == 0 && 4*l.Frames > 500 {
+		l.Reads = 4 * l.Frames
+	}
 	for _, f := range []struct {
 		v   *int
 		def int
