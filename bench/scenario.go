@@ -53,7 +53,7 @@ var scenarios = map[string]scenario{
 	"echo": {"two clients in one room that answers each input at once: round trips",
 		plan{Clients: 2, PerRoom: 2, Echo: true, PingPong: true}},
 	"idle": {"10,000 members, 50 a room, no ticks, from several loopback addresses",
-		plan{Clients: 9500, PerRoom: 50, Echo: true, Sources: 4}},
+		plan{Clients: 10_000, PerRoom: 50, Echo: true, Sources: 4}},
 	"joinstorm": {"5,000 clients that join as fast as they can, 50 a room",
 		plan{Clients: 5000, PerRoom: 50, Echo: true, Joining: 256, Sources: 4}},
 	"churn": {"the arena with 100 connections a second that end and come again",

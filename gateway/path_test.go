@@ -19,6 +19,7 @@ type path struct {
 	link  *link.Link
 	route *route
 	conns []*conn
+	far   []net.Conn // the clients' ends
 }
 
 func newPath(t testing.TB, members int) *path {
@@ -71,6 +72,7 @@ func (p *path) connect(t testing.TB) *conn {
 	}
 	go io.Copy(io.Discard, far)
 	c := newConn(p.g, near, netip.Addr{}, nil)
+	p.far = append(p.far, far)
 	t.Cleanup(func() { near.Close(); far.Close(); c.drains.Wait() })
 	return c
 }
