@@ -282,6 +282,17 @@ func woken(h *History) {
 	r.Events = slices.Insert(r.Events, at, Event{Kind: Acked, At: 10*time.Second + 10*time.Millisecond, Applied: 2, Durable: 2})
 }
 
+func TestWokenIsTheRuleAlone(t *testing.T) {
+	h := good()
+	if p := Woken(h, Wake{Host: "a#1", At: 10 * time.Second}); len(p) > 0 {
+		t.Error(p)
+	}
+	woken(&h)
+	if p := Woken(h, h.Wakes[0]); len(p) != 1 || p[0].Rule != "one writer" || p[0].Client != "bob" {
+		t.Error(p)
+	}
+}
+
 // What a host said before it was stopped is no fault, nor what it says of rooms
 // that it still has.
 func TestWokenHostsMayKeepTheirRooms(t *testing.T) {

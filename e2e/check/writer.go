@@ -38,6 +38,23 @@ func (c *checker) oneWriter(r *room, wakes []Wake) {
 	}
 }
 
+// Woken returns whoever took a message or an ack from a host that went on after it
+// had been stopped, of a room that it had lost.
+func Woken(h History, w Wake) []Problem {
+	c := &checker{rooms: map[string]*room{}}
+	for i := range h.Records {
+		rec := &h.Records[i]
+		if c.rooms[rec.Room] == nil {
+			c.addRoom(&Room{Name: rec.Room, Lost: true})
+		}
+		c.addRecord(rec)
+	}
+	for _, r := range c.order {
+		c.oneWriter(r, []Wake{w})
+	}
+	return c.problems
+}
+
 // lostBy is the last epoch in which the woken host had the room, where another
 // was known to be over it when it woke.
 func (r *room) lostBy(w Wake) (old uint64, lost bool) {

@@ -1,9 +1,11 @@
 // Command failover measures what members notice of a death, with real processes
 // and a real Redis: the time from SIGKILL of a room host to the first message
 // from the recovered room at each of its members, or from SIGKILL of a gateway
-// to each of its members' resume through another.
+// to each of its members' resume through another. With -kill stop a host is stopped
+// for ten seconds instead (SIGSTOP), and what members take from it after it woke is
+// counted.
 //
-//	go run ./e2e/failover [-kill host|gateway] [-rooms 200] [-members 4] [-rate 1] [-rounds 5]
+//	go run ./e2e/failover [-kill host|gateway|stop] [-alone] [-rooms 200] [-members 4] [-rate 1] [-rounds 5]
 package main
 
 import (
@@ -20,13 +22,15 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/client"
+	"github.com/limpet-games/limpet/e2e/check"
 	"github.com/limpet-games/limpet/e2e/cluster"
 	"github.com/limpet-games/limpet/e2e/load"
 	"github.com/limpet-games/limpet/wire"
 )
 
 func main() {
-	what := flag.String("kill", "host", "what is killed: host or gateway")
+	what := flag.String("kill", "host", "what is killed: host or gateway; stop: a host that goes on after 10 s")
+	alone := flag.Bool("alone", false, "all rooms are on the host that is killed, in each round anew")
 	rooms := flag.Int("rooms", 200, "rooms on a host, about")
 	members := flag.Int("members", 4, "members of each room")
 	rate := flag.Float64("rate", 1, "inputs a second of each member")
@@ -35,11 +39,14 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if *what != "host" && *what != "gateway" {
-		fmt.Fprintf(os.Stderr, "failover: -kill %s: want host or gateway\n", *what)
+	if *what != "host" && *what != "gateway" && *what != "stop" {
+		fmt.Fprintf(os.Stderr, "failover: -kill %s: want host, gateway or stop\n", *what)
 		os.Exit(2)
 	}
-	m := measurement{gateways: *what == "gateway", rooms: *rooms * hosts, members: *members, rate: *rate, rounds: *rounds, verbose: *verbose}
+	if !*alone {
+		*rooms *= hosts
+	}
+	m := measurement{gateways: *what == "gateway", stops: *what == "stop", alone: *alone, rooms: *rooms, members: *members, rate: *rate, rounds: *rounds, verbose: *verbose}
 	if err := m.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "failover:", err)
 		os.Exit(1)
@@ -50,6 +57,8 @@ const hosts = 3
 
 type measurement struct {
 	gateways               bool // are killed, not hosts
+	stops                  bool // hosts are stopped, not killed
+	alone                  bool // the victim has all rooms
 	rooms, members, rounds int
 	rate                   float64
 	verbose                bool
@@ -59,6 +68,11 @@ type measurement struct {
 	old     map[*load.Player]wire.Epoch    // members to wait for; guarded by mu
 	pauses  map[*load.Player]time.Duration // guarded by mu
 	dropped int                            // sockets that closed; guarded by mu
+	stopped time.Time                      // when the last kill was; guarded by mu
+	host    string                         // of old, NAME#BOOT; guarded by mu
+
+	began time.Time // of the records
+	woken int
 }
 
 func (m *measurement) run(ctx context.Context) error {
@@ -81,45 +95,137 @@ func (m *measurement) run(ctx context.Context) error {
 	defer c.Stop()
 	fmt.Printf("%d cores, %d hosts, 2 gateways, Redis; %d rooms, %d members, %g inputs/s each\n",
 		runtime.NumCPU(), hosts, m.rooms, m.rooms*m.members, m.rate)
-	fleet, err := load.Join(ctx, load.Config{URLs: c.URLs(), Kind: "ledger", Rooms: m.rooms, PerRoom: m.members, OnEvent: m.event})
+	if m.alone {
+		return m.apart(ctx, c)
+	}
+	return m.together(ctx, c)
+}
+
+// together kills one process after the other under the same rooms.
+func (m *measurement) together(ctx context.Context, c *cluster.Cluster) error {
+	fleet, stop, err := m.play(ctx, c, 0)
 	if err != nil {
 		return err
 	}
-	defer fleet.Close()
-	playing, done := context.WithCancel(ctx)
-	defer done()
-	go fleet.Play(playing, m.rate)
-	return m.kills(ctx, c, fleet)
-}
-
-func (m *measurement) kills(ctx context.Context, c *cluster.Cluster, fleet *load.Fleet) error {
+	defer stop()
 	var all []time.Duration
 	for round := range m.rounds {
-		victim := c.Hosts[round%hosts]
-		if m.gateways {
-			victim = c.Gateways[round%len(c.Gateways)]
-		}
-		if err := pause(ctx, 3*time.Second); err != nil {
-			return err
-		}
-		pauses, err := m.kill(ctx, victim, fleet)
+		pauses, err := m.round(ctx, c, round, fleet)
 		if err != nil {
 			return err
 		}
-		report(fmt.Sprintf("round %d, %s", round+1, victim.Name), pauses)
 		all = append(all, pauses...)
-		if err := victim.Start(); err != nil {
-			return err
-		}
-		if err := victim.Ready(ctx); err != nil {
-			return err
-		}
 	}
+	m.sum(all)
+	return nil
+}
+
+// apart kills a host that has all rooms, and makes new rooms on the next.
+func (m *measurement) apart(ctx context.Context, c *cluster.Cluster) error {
+	var all []time.Duration
+	for round := range m.rounds {
+		for i, h := range c.Hosts {
+			if i != round%hosts {
+				h.Signal(syscall.SIGTERM)
+			}
+		}
+		fleet, stop, err := m.play(ctx, c, round)
+		if err != nil {
+			return err
+		}
+		for i, h := range c.Hosts {
+			if i != round%hosts {
+				if err := restart(ctx, h); err != nil {
+					stop()
+					return err
+				}
+			}
+		}
+		pauses, err := m.round(ctx, c, round, fleet)
+		stop()
+		if err != nil {
+			return err
+		}
+		all = append(all, pauses...)
+	}
+	m.sum(all)
+	return nil
+}
+
+// play fills rooms with members who send.
+func (m *measurement) play(ctx context.Context, c *cluster.Cluster, round int) (fleet *load.Fleet, stop func(), err error) {
+	m.began = time.Now()
+	fleet, err = load.Join(ctx, load.Config{
+		URLs: c.URLs(), Kind: "ledger", Prefix: fmt.Sprintf("r%d-", round), Rooms: m.rooms, PerRoom: m.members,
+		OnEvent: m.event, Record: m.stops, Began: m.began,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	playing, done := context.WithCancel(ctx)
+	var play sync.WaitGroup
+	play.Go(func() { fleet.Play(playing, m.rate) })
+	return fleet, func() { done(); play.Wait(); fleet.Close() }, nil
+}
+
+func (m *measurement) round(ctx context.Context, c *cluster.Cluster, round int, fleet *load.Fleet) ([]time.Duration, error) {
+	victim := c.Hosts[round%hosts]
+	if m.gateways {
+		victim = c.Gateways[round%len(c.Gateways)]
+	}
+	if err := pause(ctx, 3*time.Second); err != nil {
+		return nil, err
+	}
+	pauses, err := m.kill(ctx, victim, fleet)
+	if err != nil {
+		return nil, err
+	}
+	report(fmt.Sprintf("round %d, %s", round+1, victim.Name), pauses)
+	if m.stops {
+		return pauses, m.wake(ctx, victim, fleet)
+	}
+	return pauses, restart(ctx, victim)
+}
+
+func restart(ctx context.Context, p *cluster.Process) error {
+	if err := p.Start(); err != nil {
+		return err
+	}
+	return p.Ready(ctx)
+}
+
+func (m *measurement) sum(all []time.Duration) {
 	report("all rounds", all)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	fmt.Printf("sockets closed: %d\n", m.dropped)
-	return nil
+	if m.stops {
+		fmt.Printf("members that took an ack or a message from a woken host that had lost their room: %d\n", m.woken)
+	}
+}
+
+// stillFor is how long a stopped host stands still.
+const stillFor = 10 * time.Second
+
+// wake lets a stopped host go on, and counts who takes anything from it.
+func (m *measurement) wake(ctx context.Context, victim *cluster.Process, fleet *load.Fleet) error {
+	m.mu.Lock()
+	left := time.Until(m.stopped.Add(stillFor))
+	id := m.host
+	m.mu.Unlock()
+	if err := pause(ctx, left); err != nil {
+		return err
+	}
+	wake := check.Wake{Host: id, At: time.Since(m.began)}
+	victim.Signal(syscall.SIGCONT)
+	if err := pause(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	for _, p := range check.Woken(fleet.History(nil), wake) {
+		fmt.Println(p)
+		m.woken++
+	}
+	return victim.Ready(ctx)
 }
 
 // kill ends the host and waits until every member of its rooms has heard from
@@ -130,12 +236,16 @@ func (m *measurement) kill(ctx context.Context, victim *cluster.Process, fleet *
 	for _, p := range fleet.Players {
 		s := p.Room.Status()
 		if at := p.Client.Stats().Gateway; !m.gateways && isNode(s.Host, victim) || m.gateways && isNode(at, victim) {
-			m.old[p] = s.Epoch
+			m.old[p], m.host = s.Epoch, s.Host
 		}
 	}
-	m.killed = time.Now()
+	m.killed, m.stopped = time.Now(), time.Now()
 	m.mu.Unlock()
-	victim.Signal(syscall.SIGKILL)
+	if m.stops {
+		victim.Signal(syscall.SIGSTOP)
+	} else {
+		victim.Signal(syscall.SIGKILL)
+	}
 	deadline := time.After(30 * time.Second)
 	for {
 		m.mu.Lock()

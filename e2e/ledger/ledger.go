@@ -51,6 +51,13 @@ func JournalKind(name string) rooms.Kind {
 	return k
 }
 
+// DegradingKind makes journaled ledger rooms that play on without their store.
+func DegradingKind(name string) rooms.Kind {
+	k := Kind(name, time.Second)
+	k.Durability = rooms.Journal().Degrading()
+	return k
+}
+
 // FleetingKind makes ledger rooms that end with their host.
 func FleetingKind(name string) rooms.Kind {
 	k := Kind(name, time.Second)

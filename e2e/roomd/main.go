@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/e2e/ledger"
+	"github.com/limpet-games/limpet/e2e/pace"
+	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/rooms/host"
 )
 
@@ -16,7 +18,10 @@ func main() {
 		ledger.Kind("ledger", time.Second),
 		brief,
 		ledger.JournalKind("ledger-journal"),
+		ledger.DegradingKind("ledger-degrading"),
 		ledger.FleetingKind("ledger-none"),
+		pace.Kind("pace", rooms.Checkpoint(time.Second)),
+		pace.Kind("pace-none", rooms.None()),
 		ledger.IdleKind("idle-a"), ledger.IdleKind("idle-b"), ledger.IdleKind("idle-c"), ledger.IdleKind("idle-d"),
 	)
 }
