@@ -80,7 +80,7 @@ var allowed = map[string]map[string]string{
 	"web":            {},
 	"internal/query": {outside: "CBOR"},
 	"internal/daemon": {
-		"wire": "ids and errors", "internal/query": "the language of POST /v1/query", "internal/link": "the process's links",
+		"wire": "ids and errors", "internal/query": "the language of POST /v1/query", "web": "the operator's page", "internal/link": "the process's links",
 		"internal/certs": "its certificate", "directory": "the process's view", outside: "logs and metrics",
 	},
 	"internal/gatewayd": {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-//go:embed demo client
+//go:embed demo client console
 var files embed.FS
 
 // CSP is the content security policy that the demo lives with: nothing inline,
@@ -19,6 +19,19 @@ const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 's
 
 // Demo is the demo at its root and the client under client/.
 func Demo() fs.FS { return demo{} }
+
+// ConsoleCSP is the policy that the operator's page lives with.
+const ConsoleCSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Console is the operator's page.
+func Console() fs.FS {
+	console, err := fs.Sub(files, "console")
+	if err != nil {
+		panic(err) // the name is valid
+	}
+	return console
+}
 
 type demo struct{}
 

@@ -32,13 +32,15 @@ func TestDemoServesPageAndClient(t *testing.T) {
 
 // A strict policy only works while nothing is inline and nothing foreign.
 func TestPageLivesWithItsPolicy(t *testing.T) {
-	page, err := fs.ReadFile(Demo(), "index.html")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, bad := range []string{`<script>`, `<style`, ` style="`, ` on[a-z]+="`, `https?://`} {
-		if m := regexp.MustCompile(bad).Find(page); m != nil {
-			t.Errorf("index.html holds %q", m)
+	for _, site := range []fs.FS{Demo(), Console()} {
+		page, err := fs.ReadFile(site, "index.html")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{`<script>`, `<style`, ` style="`, ` on[a-z]+="`, `https?://`} {
+			if m := regexp.MustCompile(bad).Find(page); m != nil {
+				t.Errorf("index.html holds %q", m)
+			}
 		}
 	}
 }
@@ -46,7 +48,7 @@ func TestPageLivesWithItsPolicy(t *testing.T) {
 // Every module that a module imports is there.
 func TestImportsResolve(t *testing.T) {
 	imports := regexp.MustCompile(`from '(\./[^']+)'`)
-	for _, root := range []string{"demo", "client"} {
+	for _, root := range []string{"demo", "client", "console"} {
 		entries, err := files.ReadDir(root)
 		if err != nil {
 			t.Fatal(err)
@@ -58,10 +60,14 @@ func TestImportsResolve(t *testing.T) {
 			src, _ := files.ReadFile(root + "/" + e.Name())
 			for _, m := range imports.FindAllStringSubmatch(string(src), -1) {
 				name := strings.TrimPrefix(m[1], "./")
-				if root == "client" {
+				site := Demo()
+				switch root {
+				case "client":
 					name = "client/" + name
+				case "console":
+					site = Console()
 				}
-				if _, err := fs.Stat(Demo(), name); err != nil {
+				if _, err := fs.Stat(site, name); err != nil {
 					t.Errorf("%s/%s imports %s: %v", root, e.Name(), m[1], err)
 				}
 			}

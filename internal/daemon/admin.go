@@ -81,7 +81,7 @@ type adminCall struct {
 // /v1/move, POST /v1/drain, POST /v1/drain/cancel, GET /v1/drain, POST
 // /v1/restart and GET /v1/restart. self is what this process does as a host;
 // nil on gateways. Call it before the parts run.
-func (c *Cluster) ServeAdmin(ops *Ops, self Admin) {
+func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 	if self != nil {
 		c.Mesh.OnCall(callAdmin, func(ctx context.Context, from *link.Link, body []byte) ([]byte, error) {
 			var call adminCall
@@ -96,7 +96,8 @@ func (c *Cluster) ServeAdmin(ops *Ops, self Admin) {
 			return json.Marshal(v)
 		})
 	}
-	a := &admin{c, self}
+	a := &admin{c, report, self}
+	a.serveConsole(ops)
 	ops.HandleRole(RoleDrain, "POST /v1/move", a.handler(a.move))
 	ops.HandleRole(RoleDrain, "POST /v1/drain", a.handler(a.drain))
 	ops.HandleRole(RoleDrain, "POST /v1/drain/cancel", a.handler(a.cancelDrain))
@@ -110,7 +111,8 @@ func (c *Cluster) ServeAdmin(ops *Ops, self Admin) {
 
 type admin struct {
 	*Cluster
-	self Admin
+	report func() NodeReport
+	self   Admin
 }
 
 // handler answers with JSON, or an error with a status that tells whose fault

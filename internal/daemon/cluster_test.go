@@ -44,6 +44,7 @@ func startNode(t *testing.T, name string, role directory.Role, key string, join 
 		}
 		return r
 	})
+	c.ServeAdmin(ops, c.Report, nil)
 	if role == directory.RoleHost {
 		c.ServeQueries(ops, nil, scanOf(name))
 	} else {

@@ -159,7 +159,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return r
 	}
 	cluster.ServeReports(p.Ops, report)
-	cluster.ServeAdmin(p.Ops, nil)
+	cluster.ServeAdmin(p.Ops, report, nil)
 	cluster.ServeQueries(p.Ops, p.Metrics, nil)
 	p.Log.Info().Stringer("listen", ln.Addr()).Msg("players may come")
 	return nil

@@ -78,11 +78,7 @@ func (r *room) run(ctx context.Context) (why error) {
 		select {
 		case <-r.box.ready:
 		case <-r.timer.C:
-			now := time.Now()
-			late := now.Sub(r.armed)
-			r.metrics.lateness.Observe(late.Seconds())
-			r.vitals.late.add(now, late)
-			r.armed = time.Time{}
+			r.observeLateness(time.Now())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -157,7 +157,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return r
 	}
 	cluster.ServeReports(p.Ops, report)
-	cluster.ServeAdmin(p.Ops, restart.admin)
+	cluster.ServeAdmin(p.Ops, report, restart.admin)
 	cluster.ServeQueries(p.Ops, p.Metrics, h.Scan)
 	p.Ops.HandleJSON("GET /v1/rooms", func(*http.Request) (any, error) {
 		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil

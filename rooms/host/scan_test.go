@@ -59,7 +59,7 @@ func TestScanSeesWhatRoomsPublish(t *testing.T) {
 		t.Error(got)
 	}
 	until(t, "the clock ticks", func() bool {
-		return scanTable(t, h.Host, "room where ticks > 3 and lateness < 10000") == "[[ticking/clock]]"
+		return scanTable(t, h.Host, "room where ticks > 3 and lateness < 60000") == "[[ticking/clock]]"
 	})
 	if got := g.messages(7); !slices.Equal(got, numbered(1, 5)) {
 		t.Errorf("messages: %q", got)

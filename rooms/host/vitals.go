@@ -42,6 +42,17 @@ func (w *worst) turn(at time.Time) {
 
 func (w *worst) value() time.Duration { return max(w.now, w.was) }
 
+// observeLateness is for a timer that fired. The first of a copy was never
+// armed for a time.
+func (r *room) observeLateness(now time.Time) {
+	if !r.armed.IsZero() {
+		late := now.Sub(r.armed)
+		r.metrics.lateness.Observe(late.Seconds())
+		r.vitals.late.add(now, late)
+	}
+	r.armed = time.Time{}
+}
+
 // measure asks the room's code for its numbers, if that is due.
 func (r *room) measure(now time.Time) error {
 	if !r.measures {

@@ -90,6 +90,7 @@ func (c *Cluster) banner(took time.Duration) string {
 	row := func(what, value string) { fmt.Fprintf(&b, "  %s %s\n", t.style(dim, fmt.Sprintf("%-9s", what)), value) }
 	fmt.Fprintf(&b, "\n%s %s, ready in %.1f s\n\n", t.style(bold, "limpet dev"), daemon.Version(), took.Seconds())
 	row("demo", t.style(bold, c.demo()))
+	row("console", t.style(bold, "http://"+c.gateways[0].ports.ops+"/console/"))
 	for _, ch := range c.gateways {
 		row(ch.name, fmt.Sprintf("ws://%s  pid %d", ch.ports.players, ch.pid()))
 	}
