@@ -171,6 +171,6 @@ func TestCostBesideGorilla(t *testing.T) {
 	}
 }
 
-// mostBesideGorilla is above what the cheapest of three pairs is measured at,
-// 0.8 to 1.1, and below twice that.
-const mostBesideGorilla = 1.6
+// mostBesideGorilla is well above what the cheapest of three pairs was measured at
+// on a busy machine, 0.67 to 0.97, and below twice the most of that.
+const mostBesideGorilla = 1.4
