@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	welcomeWithin  = 5 * time.Second // from the dial to the welcome
+	dialWithin     = 5 * time.Second  // for the TCP connection
+	welcomeWithin  = 15 * time.Second // from the dial to the welcome: in a storm, gateways take connections one by one
 	goodbyeWithin  = time.Second
 	leastHeartbeat = 100 * time.Millisecond
 	readLimit      = wire.MaxPayload + 1024 // the largest frame of a gateway
@@ -101,6 +102,8 @@ func (c *Client) connect(ctx context.Context, url string) (*conn, error) {
 		WriteBufferPool: &writeBuffers,
 		TLSClientConfig: c.cfg.TLS,
 		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialWithin)
+			defer cancel()
 			nc, err := c.cfg.NetDial(ctx, network, addr)
 			if err != nil {
 				return nil, err

@@ -68,6 +68,22 @@ func (t *addresses) open(a netip.Addr) bool {
 	return true
 }
 
+// roomFor tells whether an address may have one more connection that is no
+// WebSocket yet, before it costs anything.
+func (t *addresses) roomFor(a netip.Addr) bool {
+	if unlimited(a) {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.all[block(a)]
+	if n == nil || n.http < t.limits.AddressConnections {
+		return true
+	}
+	t.metrics.perAddress.WithLabelValues("http").Inc()
+	return false
+}
+
 // arrive counts a TCP connection of a in, always, and tells whether the
 // address may have it.
 func (t *addresses) arrive(a netip.Addr) bool {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -64,6 +65,9 @@ type Config struct {
 	Proxies []netip.Prefix
 	// Static answers requests that are no WebSockets. Nil: 404.
 	Static http.Handler
+
+	// Pressure says what the process must not take on any more; nil: nothing.
+	Pressure func() pressure.Level
 
 	Limits  Limits
 	Log     zerolog.Logger

@@ -30,6 +30,7 @@ type Gateway struct {
 	origins   map[string]bool
 	metrics   *metrics
 	addresses *addresses
+	admission *admission
 	log       zerolog.Logger
 	noise     zerolog.Logger // sampled: what clients can bring about
 	start     time.Time
@@ -79,6 +80,7 @@ func New(cfg Config) (*Gateway, error) {
 		suspects: map[directory.NodeID]bool{}, redials: map[directory.NodeID]bool{},
 	}
 	g.addresses = newAddresses(&g.limits, g.metrics)
+	g.admission = newAdmission(&g.limits, cfg.TLS != nil)
 	for _, o := range cfg.Origins {
 		origin, err := parseOrigin(o)
 		if err != nil {

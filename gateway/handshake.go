@@ -13,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -52,6 +53,12 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	if wait, ok := g.addresses.handshake(from, time.Now()); !ok {
 		w.Header().Set("Retry-After", fmt.Sprint(1+rand.IntN(3)+int(wait.Seconds())))
 		g.refuse(w, from, http.StatusTooManyRequests, "too many handshakes from this address")
+		return
+	}
+	if g.pressed(pressure.NoConnections) {
+		g.metrics.pressed.WithLabelValues("handshake").Inc()
+		w.Header().Set("Retry-After", fmt.Sprint(2+rand.IntN(6)))
+		g.refuse(w, from, http.StatusServiceUnavailable, "this gateway is short of memory or descriptors")
 		return
 	}
 	if !g.addresses.open(from) {

@@ -53,9 +53,18 @@ func (c *conn) handleJoin(msg []byte) error {
 func (c *conn) begin(q *request) {
 	e := c.hurried()
 	if e == nil {
+		e = q.scarce()
+	}
+	if e == nil {
 		q.ctx, q.cancel = context.WithTimeout(c.g.ctx, c.g.limits.JoinWithin)
 		if e = c.seatFor(q); e != nil {
 			q.cancel()
+		}
+	}
+	if e == nil {
+		if e = c.g.admission.seat(time.Now(), q.why == peer.WhyResume); e != nil {
+			c.unask(q)
+			c.g.metrics.turnedAway.WithLabelValues(q.what).Inc()
 		}
 	}
 	if e == nil && !c.g.enter(q.run) {

@@ -19,6 +19,12 @@ type Limits struct {
 	AddressConnections int
 	AddressHandshakes  int
 
+	// Accepts and Admits pace storms: TCP connections taken a second, the rest
+	// waiting in the kernel; joins and resumes let through a second, the others
+	// told when to try again, joins before resumes. Defaults 1500 and 2000.
+	Accepts int
+	Admits  int
+
 	Rooms  int // memberships of one connection, asked for or held; default 16
 	Routes int // rooms with members behind this gateway; more joins are "busy"; default 100,000
 	Joins  int // joins and resumes under way; more are "busy"; default 4096
@@ -74,7 +80,7 @@ func (l *Limits) setDefaults() {
 		def int
 	}{
 		{&l.Connections, 20_000}, {&l.HTTP, 1024}, {&l.Rooms, 16}, {&l.Routes, 100_000}, {&l.Joins, 4096},
-		{&l.Frames, 120}, {&l.Bytes, 64 << 10}, {&l.Controls, 10}, {&l.Reads, 500}, {&l.Lists, 4},
+		{&l.Frames, 120}, {&l.Bytes, 64 << 10}, {&l.Controls, 10}, {&l.Reads, 500}, {&l.Accepts, 1500}, {&l.Admits, 2000}, {&l.Lists, 4},
 		{&l.JoinRate, 20}, {&l.AddressConnections, 64}, {&l.AddressHandshakes, 10},
 		{&l.OutboxBytes, 256 << 10}, {&l.OutboxFrames, 1024}, {&l.SendBuffer, 64 << 10}, {&l.Finds, 64},
 	} {

@@ -35,6 +35,10 @@ type metrics struct {
 	reads      prometheus.Counter
 	readsPaced prometheus.Counter
 
+	acceptsPaced prometheus.Counter
+	turnedAway   *prometheus.CounterVec // what
+	pressed      *prometheus.CounterVec // what
+
 	in, out [256]prometheus.Counter // frames by type
 	drops   dropMetrics
 	host    hostMetrics
@@ -96,6 +100,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Help: "From the loss of a room's host to its members being attached again.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)})
 	frames := vec("frames_total", "Client protocol frames, by direction and type.", "direction", "type")
 	writes := counter("socket_writes_total", "Write calls on players' sockets.")
+	m.acceptsPaced = counter("accepts_paced_total", "Connections that waited to be taken, since many came at once.")
+	m.turnedAway = vec("admission_refused_total", "Joins and resumes that were told to come back, since many came at once.", "what")
+	m.pressed = vec("pressure_refused_total", "What was refused or cut because memory or descriptors are short: rooms, handshakes, connections.", "what")
 	m.readsPaced = counter("reads_paced_total", "Reads that were put off, for connections whose bytes come in too many pieces.")
 	m.reads = counter("socket_reads_total", "Read calls on players' sockets that brought data or found none.")
 	m.resolve(frames)

@@ -89,7 +89,7 @@ func TestResumeRefusals(t *testing.T) {
 	n.dir.put(h.at(room, 10))
 	p := n.connect()
 	j, _ := p.join(h, 10)
-	expired := *n.tokens
+	expired := n.tokens
 	forged := mustTokens(t, "test", keyB).issue(sampleToken())
 	other := sampleToken()
 	other.expires = 1 << 40

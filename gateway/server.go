@@ -8,7 +8,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 )
 
@@ -42,8 +41,10 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		case <-ctx.Done():
 		case <-sweeping.Done():
 		}
+		stop() // also an accept that waits
 		srv.Close()
 	})
+	ln = paced{ln, g, sweeping.Done()}
 	if g.cfg.TLS != nil {
 		ln = secured{ln, g.cfg.TLS}
 	}
@@ -71,10 +72,7 @@ func (g *Gateway) close() {
 // countHTTP bounds the connections that are not WebSockets (yet), all together
 // and of one peer, unless that is a proxy.
 func (g *Gateway) countHTTP(nc net.Conn, state http.ConnState) {
-	from := peerAddr(nc.RemoteAddr())
-	if g.believed(from) {
-		from = netip.Addr{}
-	}
+	from := g.peerOf(nc)
 	switch state {
 	case http.StateNew:
 		if full := g.addHTTP(1) > g.limits.HTTP; full {

@@ -28,6 +28,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 			if tell {
 				told = now
 				g.addresses.sweep(now)
+				g.cutSlowest()
 			}
 			conns = g.connections(conns[:0])
 			g.sweepConns(conns)

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/limpet-games/limpet/wire"
@@ -40,10 +41,10 @@ type token struct {
 
 var tokenCoding = base64.RawURLEncoding.Strict()
 
-// tokens signs and verifies. It is immutable.
+// tokens signs and verifies, also while its keys change.
 type tokens struct {
 	cluster string
-	keys    []tokenKey // the first signs
+	keys    atomic.Pointer[[]tokenKey] // the first signs
 }
 
 type tokenKey struct {
@@ -60,15 +61,29 @@ func newTokens(cluster string, keys [][]byte) (*tokens, error) {
 		rand.Read(k)
 		keys = [][]byte{k}
 	}
+	return t, t.use(keys)
+}
+
+// use takes other keys; the first signs, all verify.
+func (t *tokens) use(keys [][]byte) error {
+	var all []tokenKey
 	for i, k := range keys {
 		if len(k) < minKey {
-			return nil, fmt.Errorf("token key %d has %d bytes: want at least %d", i+1, len(k), minKey)
+			return fmt.Errorf("token key %d has %d bytes: want at least %d", i+1, len(k), minKey)
 		}
 		sum := sha256.Sum256(append([]byte("limpet token key\x00"), k...))
-		t.keys = append(t.keys, tokenKey{id: binary.BigEndian.Uint32(sum[:]), secret: k})
+		all = append(all, tokenKey{id: binary.BigEndian.Uint32(sum[:]), secret: k})
 	}
-	return t, nil
+	if len(all) == 0 {
+		return errors.New("no key for tokens")
+	}
+	t.keys.Store(&all)
+	return nil
 }
+
+// SetTokenKeys replaces the keys of resume tokens while the gateway runs: the
+// first signs, all verify.
+func (g *Gateway) SetTokenKeys(keys [][]byte) error { return g.tokens.use(keys) }
 
 func hashData(data []byte) (h [dataHashSize]byte) {
 	sum := sha256.Sum256(data)
@@ -88,7 +103,8 @@ func (t *tokens) sign(k tokenKey, body []byte) []byte {
 func (t *tokens) issue(v token) []byte {
 	be := binary.BigEndian
 	b := make([]byte, 0, 256)
-	b = be.AppendUint32(append(b, tokenVersion), t.keys[0].id)
+	key := (*t.keys.Load())[0]
+	b = be.AppendUint32(append(b, tokenVersion), key.id)
 	b = wire.AppendStr8(b, string(v.room))
 	b = be.AppendUint64(b, uint64(v.incarnation))
 	b = be.AppendUint64(b, uint64(v.epoch))
@@ -97,7 +113,7 @@ func (t *tokens) issue(v token) []byte {
 	b = wire.AppendStr8(b, v.user)
 	b = be.AppendUint64(b, uint64(v.expires))
 	b = append(b, v.data[:]...)
-	b = append(b, t.sign(t.keys[0], b)...)
+	b = append(b, t.sign(key, b)...)
 	return tokenCoding.AppendEncode(make([]byte, 0, tokenCoding.EncodedLen(len(b))), b)
 }
 
@@ -126,7 +142,7 @@ func (t *tokens) verify(p []byte, now time.Time) (token, error) {
 
 // signed checks a signature in constant time.
 func (t *tokens) signed(id uint32, body, sum []byte) bool {
-	for _, k := range t.keys {
+	for _, k := range *t.keys.Load() {
 		if k.id == id && hmac.Equal(t.sign(k, body), sum) {
 			return true
 		}

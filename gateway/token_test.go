@@ -104,3 +104,44 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+// TestTokenKeysChangeWithoutLoggingOut takes gateways from one key to another,
+// one after the other: tokens of either are good at both until the old key goes.
+func TestTokenKeysChangeWithoutLoggingOut(t *testing.T) {
+	first, second := []byte(keyA), []byte(keyB)
+	a, b := mustTokens(t, "test", keyA), mustTokens(t, "test", keyA)
+	held := a.issue(sampleToken())
+	now := time.Unix(sampleToken().expires-1, 0)
+	for i, step := range []struct {
+		of   *tokens
+		keys [][]byte
+	}{
+		{a, [][]byte{first, second}}, {b, [][]byte{first, second}}, {a, [][]byte{second, first}}, {b, [][]byte{second, first}},
+	} {
+		if err := step.of.use(step.keys); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []*tokens{a, b} {
+			for _, from := range [][]byte{held, a.issue(sampleToken()), b.issue(sampleToken())} {
+				if _, err := at.verify(from, now); err != nil {
+					t.Errorf("step %d: %v", i+1, err)
+				}
+			}
+		}
+	}
+	held = b.issue(sampleToken())
+	for _, at := range []*tokens{a, b} {
+		if err := at.use([][]byte{second}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := at.verify(held, now); err != nil {
+			t.Errorf("a token of the new key: %v", err)
+		}
+	}
+	if _, err := a.verify(mustTokens(t, "test", keyA).issue(sampleToken()), now); err == nil {
+		t.Error("the old key still signs")
+	}
+	if a.use(nil) == nil || a.use([][]byte{[]byte("short")}) == nil {
+		t.Error("no key, or a short one, is taken")
+	}
+}

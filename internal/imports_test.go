@@ -30,7 +30,8 @@ var allowed = map[string]map[string]string{
 	"internal/link": {
 		"wire": "errors cross a link as wire errors", "internal/certs": "who is at the other end", outside: "logs and metrics",
 	},
-	"internal/certs": {outside: "logs and metrics"},
+	"internal/certs":    {outside: "logs and metrics"},
+	"internal/pressure": {outside: "logs and metrics"},
 	"snapshot": {
 		"wire": "rooms' ids and epochs", outside: "checksums, compression, logs and metrics",
 	},
@@ -62,11 +63,11 @@ var allowed = map[string]map[string]string{
 		"wire": "ids and errors", "wire/peer": "messages to gateways", "internal/link": "links to gateways and hosts",
 		"snapshot/...": "claims and checkpoints", "directory": "it is a directory's host",
 		"rooms": "kinds", "rooms/internal/actor": "the rooms it runs",
-		"internal/query": "questions to its rooms", "internal/daemon": "host.Main is a whole process", outside: "logs and metrics",
+		"internal/query": "questions to its rooms", "internal/daemon": "host.Main is a whole process", "internal/pressure": "what it must refuse", outside: "logs and metrics",
 	},
 	"gateway": {
 		"wire": "the client protocol", "wire/peer": "messages to hosts", "internal/link": "links to hosts",
-		"directory": "where rooms are", "gateway/internal/...": "its own parts",
+		"directory": "where rooms are", "internal/pressure": "what it must refuse", "gateway/internal/...": "its own parts",
 		"internal/daemon": "logs for net/http", outside: "the WebSocket handshake, logs and metrics",
 	},
 	"gateway/auth": {
@@ -81,7 +82,7 @@ var allowed = map[string]map[string]string{
 	"internal/query": {outside: "CBOR"},
 	"internal/daemon": {
 		"wire": "ids and errors", "internal/query": "the language of POST /v1/query", "web": "the operator's page", "internal/link": "the process's links",
-		"internal/certs": "its certificate", "directory": "the process's view", outside: "logs and metrics",
+		"internal/certs": "its certificate", "internal/pressure": "what it has left", "directory": "the process's view", outside: "logs and metrics",
 	},
 	"internal/gatewayd": {
 		"wire": "limits", "internal/link": "errors of links", "internal/daemon": "flags and lifetimes", "directory": "where rooms are",

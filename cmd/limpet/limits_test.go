@@ -23,6 +23,7 @@ import (
 	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/rooms/host"
 	"github.com/limpet-games/limpet/snapshot"
@@ -242,6 +243,7 @@ func metricNames(t *testing.T) map[string]bool {
 	if _, err := auth.New(auth.Config{JWKS: "https://example.org/keys", Log: log, Metrics: r}); err != nil {
 		t.Fatal(err)
 	}
+	pressure.New(pressure.Config{Log: log, Metrics: r})
 	pair := certFiles(t)
 	if _, err := certs.Server(pair+".pem", pair+"-key.pem", certs.Watch{Log: log, Metrics: r, What: "players"}); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package hostile
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -18,24 +20,28 @@ import (
 )
 
 var attacks = []struct {
-	name string
-	run  func(t *testing.T, x *target)
+	name      string
+	attackers int // connections at once, at most
+	run       func(t *testing.T, x *target)
 }{
-	{"ping flood", flooded(frame(0x89, nil), wire.CloseFlood)},
-	{"empty fragments", floodedAfter(frame(0x02, nil), frame(0x00, nil), wire.CloseFlood)},
-	{"unknown frames", flooded(frame(0x82, []byte{0x7f}), 0)},
-	{"slow headers", slowHeaders},
-	{"one byte a second", oneByteASecond},
-	{"giant headers", giantHeaders},
-	{"broken frames", brokenFrames},
-	{"resets", resets},
-	{"guessed resume tokens", guessedTokens},
-	{"one token, two clients", replayedToken},
-	{"room enumeration", enumeration},
-	{"others' handles", othersHandles},
-	{"origins", origins},
-	{"connection flood", connectionFlood},
-	{"clients that don't read", nonReaders},
+	{"bomb", 8, bomb},
+	{"ping flood", 4, flooded(frame(0x89, nil), wire.CloseFlood)},
+	{"empty fragments", 4, floodedAfter(frame(0x02, nil), frame(0x00, nil), wire.CloseFlood)},
+	{"unknown frames", 4, flooded(frame(0x82, []byte{0x7f}), 0)},
+	{"tiny pieces", 4, tinyPieces},
+	{"slow headers", 1000, slowHeaders},
+	{"one byte a second", 20, oneByteASecond},
+	{"giant headers", 20, giantHeaders},
+	{"broken frames", 10, brokenFrames},
+	{"resets", 16, resets},
+	{"guessed resume tokens", 9, guessedTokens},
+	{"one token, two clients", 5, replayedToken},
+	{"room enumeration", 4, enumeration},
+	{"others' handles", 4, othersHandles},
+	{"others' rooms", 4, othersRooms},
+	{"origins", 1, origins},
+	{"connection flood", 65, connectionFlood},
+	{"clients that don't read", 46, nonReaders},
 }
 
 // each runs n attackers at once.
@@ -71,7 +77,7 @@ func floodedAfter(first, b []byte, want wire.Code) func(*testing.T, *target) {
 func slowHeaders(t *testing.T, x *target) {
 	began := time.Now()
 	var all []*attacker
-	for range 400 {
+	for range 1000 {
 		a := x.dial(t)
 		io.WriteString(a.nc, "GET / HTTP/1.1\r\nHost: game\r\nX-Wait: ")
 		all = append(all, a)
@@ -120,6 +126,51 @@ func oneByteASecond(t *testing.T, x *target) {
 		}
 		a.nc.Close()
 		<-done
+	})
+}
+
+// bomb offers compression, which is declined, and then sends a message that
+// would be 16 MiB.
+func bomb(t *testing.T, x *target) {
+	var zeros bytes.Buffer
+	w, err := flate.NewWriter(&zeros, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(make([]byte, 16<<20))
+	w.Flush()
+	each(8, func(int) {
+		a := x.dial(t)
+		io.WriteString(a.nc, upgrade+"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n")
+		a.nc.SetReadDeadline(time.Now().Add(patience))
+		resp, err := http.ReadResponse(a.r, nil)
+		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Extensions") != "" {
+			t.Errorf("compression offered: %v, %v", resp, err)
+			return
+		}
+		began := time.Now()
+		a.send(wire.Hello{}.Append(nil))
+		a.nc.Write(frame(0xc2, zeros.Bytes()))
+		a.mustCut(t, began, 1002)
+	})
+}
+
+// tinyPieces sends good pings byte by byte, each in a packet of its own: the
+// connection stays, and is read in larger pieces.
+func tinyPieces(t *testing.T, x *target) {
+	each(4, func(int) {
+		a := x.in(t)
+		defer a.nc.Close()
+		a.nc.SetNoDelay(true)
+		go io.Copy(io.Discard, a.nc)
+		ping := frame(0x82, wire.AppendPing(nil, wire.TypePing, 1))
+		for began := time.Now(); time.Since(began) < time.Second; {
+			for _, b := range ping {
+				if _, err := a.nc.Write([]byte{b}); err != nil {
+					return // cut for too many messages
+				}
+			}
+		}
 	})
 }
 
@@ -296,6 +347,35 @@ func othersHandles(t *testing.T, x *target) {
 			}
 			a.send(wire.Skip{Handle: h, From: 1, To: 1 << 20}.Append(nil))
 			a.send(wire.Leave{Handle: h, N: 1}.Append(nil))
+		}
+	})
+}
+
+// othersRooms shows the resume token of another's membership with another's data,
+// position or room in it, and asks for rooms by names that are none.
+func othersRooms(t *testing.T, x *target) {
+	victim := x.in(t)
+	defer victim.nc.Close()
+	token := victim.join(t, "victims").Token
+	each(4, func(int) {
+		a := x.in(t)
+		defer a.nc.Close()
+		for ref, f := range []wire.Resume{
+			{Token: token, Data: []byte("another's data")},
+			{Token: token, At: wire.Position{Epoch: 1 << 62, Seq: 1 << 62}},
+			{Token: token[:len(token)-1]}, {Token: append(slices.Clone(token), 'A')}, {},
+		} {
+			f.Ref = uint32(ref + 1)
+			a.send(f.Append(nil))
+			if e, err := wire.DecodeError(a.answer(t, wire.TypeError, wire.TypeJoined)); err != nil || e.Ref != f.Ref {
+				t.Errorf("resume %d: %+v, %v", ref, e, err)
+			}
+		}
+		for i, name := range []string{"", "../victims", "victims\x00", "{victims}", strings.Repeat("v", 300)} {
+			a.send(wire.Join{Ref: uint32(100 + i), Mode: wire.ModeJoin, Kind: "ledger", Name: name}.Append(nil))
+			if _, err := wire.DecodeError(a.answer(t, wire.TypeError, wire.TypeJoined)); err != nil {
+				t.Errorf("room %q: %v", name, err)
+			}
 		}
 	})
 }

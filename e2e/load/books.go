@@ -17,7 +17,7 @@ import (
 func (f *Fleet) Books(ctx context.Context) (map[string]ledger.Book, error) {
 	var mu sync.Mutex
 	books := map[string]ledger.Book{}
-	c, err := client.Dial(ctx, client.Config{URLs: f.cfg.URLs, OnEvent: func(r *client.Room, e client.Event) {
+	c, err := client.Dial(ctx, client.Config{URLs: f.cfg.URLs, TLS: f.cfg.TLS, OnEvent: func(r *client.Room, e client.Event) {
 		m, ok := e.(*client.Message)
 		var full struct {
 			Book *ledger.Book `json:"book"`

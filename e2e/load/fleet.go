@@ -5,6 +5,7 @@ package load
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -24,6 +25,7 @@ type Config struct {
 	Rooms   int
 	PerRoom int
 	AtOnce  int // joins under way at a time; default 64
+	TLS     *tls.Config
 	// OnEvent is told of every player's events, on that player's own
 	// goroutine; the event is valid during the call only.
 	OnEvent func(p *Player, e client.Event)
@@ -101,6 +103,7 @@ func (f *Fleet) join(ctx context.Context, p *Player) error {
 		MaxInputBytes: 4 << 20,
 		MaxInputs:     1 << 14,
 		NetDial:       p.dial,
+		TLS:           f.cfg.TLS,
 	})
 	if err != nil {
 		return fmt.Errorf("connect %s: %w", p.Name, err)

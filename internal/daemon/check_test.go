@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"github.com/rs/zerolog"
 	"net"
 	"os"
 	"path/filepath"
@@ -97,7 +98,7 @@ func TestClusterNeedsAKeyOffLoopback(t *testing.T) {
 		{"127.0.0.1:1", "10.0.0.1:2", false},
 	} {
 		flags := ClusterFlags{Gossip: c.gossip, Link: c.link}
-		if _, err := flags.keys(); (err == nil) != c.ok {
+		if _, err := flags.keys(zerolog.Nop()); (err == nil) != c.ok {
 			t.Errorf("gossip %s, link %q: %v", c.gossip, c.link, err)
 		}
 	}

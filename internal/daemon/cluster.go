@@ -30,7 +30,8 @@ func (c *ClusterFlags) Register(f *Flags, gossip, link string) {
 	f.String(&c.Name, "name", HostName(), "NAME", "this node's name, kept over restarts and unlike any other node's", NodeName)
 	f.String(&c.Cluster, "cluster", "limpet", "LABEL", "the cluster's label: nodes of others are not talked to", checkLabel)
 	f.String(&c.KeyFile, "cluster-key-file", "", "FILE",
-		"file with the cluster's secret, the same on all nodes: gossip, links and resume tokens depend on it; required off loopback")
+		"file with the cluster's secret, the same on all nodes: gossip, links and resume tokens depend on it; a further line is a secret that is taken beside the first; "+
+			"looked at again when it changes; required off loopback")
 	f.String(&c.CA, "cluster-ca", "", "FILE",
 		"certificates of the CAs that sign the cluster's processes, in PEM; with --node-cert and --node-key it takes the secret's place on links")
 	f.String(&c.Cert, "node-cert", "", "FILE", "this process's certificate, which names its cluster, role and node (limpet certs makes them); looked at again when it changes")
@@ -57,31 +58,31 @@ func (c *ClusterFlags) linkAddr() string {
 	return net.JoinHostPort(host, "0")
 }
 
-// keys reads and derives the cluster's keys; there are none without a file.
-func (c *ClusterFlags) keys() (Keys, error) {
+// keys reads the cluster's secrets; nil without a file.
+func (c *ClusterFlags) keys(log zerolog.Logger) (*Keyring, error) {
 	if c.KeyFile != "" {
-		secret, err := ReadSecret(c.KeyFile)
+		k, err := readKeyring(c.KeyFile, log)
 		if err != nil {
-			return Keys{}, fmt.Errorf("--cluster-key-file: %w", err)
+			return nil, fmt.Errorf("--cluster-key-file: %w", err)
 		}
-		return DeriveKeys(secret)
+		return k, nil
 	}
 	for _, f := range [][2]string{{"gossip", c.Gossip}, {"link", c.linkAddr()}} {
 		if !Loopback(f[1]) {
-			return Keys{}, fmt.Errorf("--%s %s is reachable from other machines: it needs --cluster-key-file", f[0], f[1])
+			return nil, fmt.Errorf("--%s %s is reachable from other machines: it needs --cluster-key-file", f[0], f[1])
 		}
 	}
-	return Keys{}, nil
+	return nil, nil
 }
 
 // identity is what the process proves on links: its certificate, or that it has
 // the cluster's secret. Nil on loopback, without either.
-func (c *ClusterFlags) identity(keys Keys, self Self) (*certs.Links, error) {
+func (c *ClusterFlags) identity(keys *Keyring, self Self) (*certs.Links, error) {
 	name := certs.Name{Cluster: c.Cluster, Role: self.Role.String(), Node: c.Name}
 	switch given := c.CA != "" || c.Cert != "" || c.Key != ""; {
 	case given && (c.CA == "" || c.Cert == "" || c.Key == ""):
 		return nil, errors.New("--cluster-ca, --node-cert and --node-key go together")
-	case given && keys.Gossip == nil:
+	case given && keys == nil:
 		return nil, errors.New("--node-cert is for links: gossip and resume tokens still need --cluster-key-file")
 	case given:
 		l, err := certs.FromFiles(name, c.CA, c.Cert, c.Key, certs.Watch{Log: self.Log, Metrics: self.Metrics, What: "links"})
@@ -89,11 +90,11 @@ func (c *ClusterFlags) identity(keys Keys, self Self) (*certs.Links, error) {
 			return nil, fmt.Errorf("--node-cert: %w", err)
 		}
 		return l, nil
-	case keys.Link == nil:
+	case keys == nil:
 		self.Log.Warn().Msg("no --cluster-key-file: whoever is on this machine can link and gossip with this process")
 		return nil, nil
 	}
-	return certs.FromKeys(name, func() [][]byte { return [][]byte{keys.Link} })
+	return certs.FromKeys(name, keys.Links)
 }
 
 // Self says what a process is to its cluster.
@@ -115,7 +116,7 @@ type Self struct {
 // Cluster is a process's place in its cluster: its name, links and view.
 type Cluster struct {
 	ID      directory.NodeID
-	Keys    Keys // empty where the cluster has no secret
+	Keys    *Keyring // nil where the cluster has no secret
 	Members *directory.Members
 	Mesh    *link.Mesh
 	Addr    string // this process's link address, as others know it
@@ -132,7 +133,7 @@ type Cluster struct {
 // OpenCluster binds the link address and makes members and mesh. Handlers can
 // be registered on both until the parts run.
 func OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
-	keys, err := flags.keys()
+	keys, err := flags.keys(self.Log)
 	if err != nil {
 		return nil, BadSetting(err)
 	}
@@ -205,9 +206,7 @@ func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*director
 	if Loopback(flags.Gossip) {
 		cfg.Profile = directory.ProfileLocal
 	}
-	if c.Keys.Gossip != nil {
-		cfg.Keys = [][]byte{c.Keys.Gossip}
-	}
+	cfg.Keys = c.Keys.Gossip()
 	m, err := directory.NewMembers(cfg)
 	if err != nil {
 		return nil, BadSetting(err)
@@ -226,6 +225,9 @@ func (c *Cluster) AddTo(parts *Parts) {
 		return c.Mesh.Run(ctx, c.links)
 	})
 	parts.Add("gossip", c.Members.Run)
+	if c.Keys != nil {
+		parts.Add("cluster's secrets", c.Keys.Run)
+	}
 }
 
 // Open has links from others served. Call it once.

@@ -19,6 +19,7 @@ import (
 type settings struct {
 	cluster daemon.ClusterFlags
 	ops     daemon.OpsFlags
+	memory  daemon.MemoryFlags
 	log     daemon.LogFlags
 	auth    authFlags
 	tls     tlsFlags
@@ -41,6 +42,7 @@ func newFlags(s *settings) *daemon.Flags {
 	f.Duration(&s.spread, "drain-spread", 5*time.Second, 0, time.Hour, "when told to stop: clients are sent to other gateways evenly over this time")
 	f.Bool(&s.demo, "demo", "serve the demo and the JavaScript client (/client/limpet.js) to browsers")
 	f.String(&s.control, "dev-control", "", "URL", "set by limpet dev: pass /dev/ on to its supervisor")
+	s.memory.Register(f)
 	s.ops.Register(f, "127.0.0.1:7412")
 	s.log.Register(f)
 	return f
@@ -51,6 +53,8 @@ func (s *settings) registerLimits(f *daemon.Flags) {
 	f.Int(&l.Connections, "max-connections", 20_000, 1, 10_000_000, "WebSocket connections; more are answered 503 with Retry-After")
 	f.Int(&l.AddressConnections, "address-connections", 64, 1, 1_000_000, "WebSockets of one address (IPv6: /64), and as many connections that are none yet; more are turned away; loopback is not limited")
 	f.Int(&l.AddressHandshakes, "address-handshakes", 10, 1, 100_000, "WebSocket handshakes a second of one address, with bursts of twice that; more are answered 429; loopback is not limited")
+	f.Int(&l.Accepts, "accepts", 1500, 1, 1_000_000, "connections taken a second, of which one over TLS counts for three; the rest waits in the kernel's queue, so that a storm leaves those alone who play")
+	f.Int(&l.Admits, "admits", 2000, 1, 1_000_000, "joins and resumes let through a second, resumes first; the others are told when to come back")
 	f.Int(&l.Routes, "max-routes", 100_000, 1, 10_000_000, "rooms with members behind this gateway; more joins are answered busy")
 	f.Int(&l.Joins, "max-joins", 4096, 1, 1_000_000, "joins and resumes under way; more are answered busy")
 	f.Int(&l.Rooms, "connection-rooms", 16, 1, 1024, "rooms of one connection; more are refused")
@@ -130,7 +134,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		Name: s.cluster.Name, Mesh: cluster.Mesh,
 		Directory: rooms{resolver, coroner, cluster.Members},
 		Cluster:   s.cluster.Cluster, Keys: tokenKeys(cluster, p),
-		Origins: s.origins, Proxies: s.auth.prefixes(), Static: static, Limits: s.limits, TLS: secure,
+		Origins: s.origins, Proxies: s.auth.prefixes(), Static: static, Limits: s.limits, TLS: secure, Pressure: s.memory.Watch(p).Level,
 		Log: p.Log, Metrics: p.Metrics,
 	}
 	if verifier != nil {
@@ -140,6 +144,11 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	if err != nil {
 		return daemon.BadSetting(err)
 	}
+	cluster.Keys.OnChange(func([]daemon.Keys) {
+		if err := g.SetTokenKeys(cluster.Keys.Tokens()); err != nil {
+			p.Log.Error().Err(err).Msg("keys of resume tokens not changed")
+		}
+	})
 	cluster.Open()
 	cluster.AddTo(&p.Parts)
 	p.Parts.Add("coroner", coroner.Run)
@@ -189,11 +198,11 @@ const drainMargin = 2 * time.Second
 // tokenKeys signs resume tokens. Without a secret the gateway draws a key of
 // its own: no other gateway takes its tokens, nor it after a restart.
 func tokenKeys(c *daemon.Cluster, p *daemon.Wiring) [][]byte {
-	if c.Keys.Token == nil {
+	if c.Keys == nil {
 		p.Log.Warn().Msg("no --cluster-key-file: players can't resume at another gateway, nor at this one after a restart")
 		return nil
 	}
-	return [][]byte{c.Keys.Token}
+	return c.Keys.Tokens()
 }
 
 // static answers what is no WebSocket.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
@@ -106,6 +107,8 @@ func (h *Host) admit(id wire.RoomID, mode wire.Mode) (rooms.Kind, error) {
 		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "host has no lease in the store"}
 	case len(h.live)+len(h.flights) >= h.cfg.MaxRooms:
 		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 1000, Text: "host is full"}
+	case h.pressed():
+		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 2000, Text: "host is short of memory or descriptors"}
 	case len(h.flights) >= h.cfg.MaxActivations:
 		return k, &wire.Error{Code: wire.CodeBusy, RetryMS: 100, Text: "host starts as many rooms as it may"}
 	}
@@ -114,6 +117,11 @@ func (h *Host) admit(id wire.RoomID, mode wire.Mode) (rooms.Kind, error) {
 			Text: "the room's code keeps failing"}
 	}
 	return k, nil
+}
+
+// pressed reports whether the process can't carry more rooms.
+func (h *Host) pressed() bool {
+	return h.cfg.Pressure != nil && h.cfg.Pressure() >= pressure.NoRooms
 }
 
 // launch starts a flight; mu is held.

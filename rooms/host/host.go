@@ -14,6 +14,7 @@ import (
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/link"
+	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
@@ -26,6 +27,9 @@ type Config struct {
 	Kinds []rooms.Kind
 	Store snapshot.Store
 	Mesh  *link.Mesh // New registers this package's handlers on it, so it must not run yet
+
+	// Pressure says what the process must not take on any more; nil: nothing.
+	Pressure func() pressure.Level
 
 	MaxRooms       int           // live rooms; more are turned away as unavailable; default 20,000
 	MaxActivations int           // activations under way; more are turned away as busy; default 256
@@ -262,6 +266,8 @@ func (h *Host) Ready() error {
 		return errors.New("host has no lease in the store")
 	case len(h.live) >= h.cfg.MaxRooms:
 		return fmt.Errorf("host is full: %d rooms", len(h.live))
+	case h.pressed():
+		return errors.New("host is short of memory or descriptors")
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ func Main(kinds ...rooms.Kind) { os.Exit(Command(os.Args[1:], os.Stdout, os.Stde
 type settings struct {
 	cluster daemon.ClusterFlags
 	ops     daemon.OpsFlags
+	memory  daemon.MemoryFlags
 	log     daemon.LogFlags
 	store   storeFlags
 	host    Config
@@ -50,6 +51,7 @@ func newFlags(s *settings) *daemon.Flags {
 	f.String(&s.shared, "shared-memory", sharedMemory, "DIR", "directory in memory through which rooms pass from this process to the next one at a restart in place; empty: there are none", nil)
 	f.Duration(&s.restartWithin, "restart-within", 15*time.Second, time.Second, directory.MaxRestart,
 		"how long other nodes leave the rooms alone when this host restarts in place")
+	s.memory.Register(f)
 	s.ops.Register(f, "127.0.0.1:7402")
 	s.log.Register(f)
 	return f
@@ -82,6 +84,7 @@ func Command(args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
 func (s *settings) wire(p *daemon.Wiring) error {
 	cfg := s.host
 	cfg.Log, cfg.Metrics = p.Log, p.Metrics
+	cfg.Pressure = s.memory.Watch(p).Level
 	var names []string
 	placements := map[string]string{}
 	for _, k := range cfg.Kinds {

@@ -164,6 +164,9 @@ func (h *Host) space() spaceReply {
 	}
 	if !r.Draining {
 		r.Free = max(0, h.cfg.MaxRooms-len(h.live)-len(h.flights))
+		if h.pressed() {
+			r.Free = 0
+		}
 	}
 	return r
 }

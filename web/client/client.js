@@ -127,7 +127,7 @@ export class Client extends Emitter {
       const socket = new this.WebSocket(this.url, SUBPROTOCOL);
       connection = new Connection({
         url: this.url, socket, env: this.env, hello,
-        helloMs: this.options.helloMs ?? 5_000, pingMs: this.options.pingMs ?? 2_000,
+        helloMs: this.options.helloMs ?? 15_000, pingMs: this.options.pingMs ?? 2_000,
         onWelcome: (w) => this.#welcomed(connection, w),
         onFrame: (f) => this.#frame(connection, f),
         onEnd: (end) => this.#ended(connection, end),

@@ -28,7 +28,7 @@ export interface ClientOptions {
   agent?: string;
   /** Full-jitter back-off in milliseconds; default base 250, cap 10000. */
   backoff?: { base?: number; cap?: number };
-  /** Milliseconds to wait for a connection and its welcome; default 5000. */
+  /** Milliseconds to wait for a connection and its welcome; default 15000. */
   helloMs?: number;
   /** Milliseconds between pings, at most half of the gateway's heartbeat; default 2000. */
   pingMs?: number;
