@@ -152,6 +152,9 @@ func (r *room) reclaim(floor wire.Epoch) {
 	r.save.reclaiming = true
 	r.log.Warn().Msg("the store has lost the room: claiming it again")
 	r.host.running.Go(func() {
+		if err := r.host.lease.confirm(r.ctx); err != nil {
+			return // the copy has ended
+		}
 		g, err := r.host.claim(r.ctx, snapshot.ClaimRequest{
 			Room: r.id, Mode: wire.ModeJoin, Floor: max(floor, r.claim.Epoch), Incarnation: r.claim.Incarnation,
 		})

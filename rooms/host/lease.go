@@ -44,6 +44,11 @@ type lease struct {
 
 	calls sync.Mutex // held over calls that take or renew
 	keep  time.Time  // leases last at least until then; guarded by calls
+	// The last lease that renew had confirmed, and when; guarded by calls.
+	confirmed   snapshot.Holder
+	confirmedAt time.Duration
+
+	again chan struct{} // capacity 1: attempt at once
 
 	// Owned by run.
 	count    int
@@ -55,7 +60,7 @@ type lease struct {
 }
 
 func newLease(h *Host) *lease {
-	l := &lease{host: h, base: time.Now(), changed: make(chan struct{}), ended: make(chan struct{})}
+	l := &lease{host: h, base: time.Now(), changed: make(chan struct{}), ended: make(chan struct{}), again: make(chan struct{}, 1)}
 	if in := h.cfg.Inherited; in != nil { // this process's own, by another program
 		l.holder, l.count, l.held, l.settled = in.Lease, in.Leases, true, true
 	}
@@ -163,9 +168,60 @@ func (l *lease) run(ctx context.Context) error {
 			wait = leaseRetry
 		}
 		l.beat = l.now()
-		sleep(ctx, wait)
+		l.rest(ctx, wait)
 	}
 	return nil
+}
+
+// rest waits until the next attempt is due.
+func (l *lease) rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.again:
+	case <-ctx.Done():
+	}
+}
+
+// confirm returns when the store has confirmed that a lease of this process runs
+// and all claims were checked under it, or with ctx's cause. A store that lost its data has lost the lease too, and a
+// claim under one that is not there is anybody's.
+func (l *lease) confirm(ctx context.Context) error {
+	began := l.now()
+	for wait := claimRetry; ; wait = min(2*wait, claimRetryMost) {
+		holder := l.current()
+		err := l.renew(ctx, holder, began)
+		switch {
+		case err == nil && holder == l.current() && l.granted():
+			return nil
+		case errors.Is(err, snapshot.ErrLeaseEnded):
+			select {
+			case l.again <- struct{}{}:
+			default:
+			}
+		}
+		if sleep(ctx, wait); ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// renew has the store confirm a lease, unless it has done so since a time.
+func (l *lease) renew(ctx context.Context, holder snapshot.Holder, since time.Duration) error {
+	l.calls.Lock()
+	defer l.calls.Unlock()
+	if l.confirmed == holder && l.confirmedAt > since {
+		return nil
+	}
+	short, cancel := context.WithTimeout(ctx, leaseCall)
+	defer cancel()
+	asked := l.now()
+	err := l.host.cfg.Store.RenewLease(short, holder, max(l.host.cfg.LeaseTTL, time.Until(l.keep)))
+	if err == nil {
+		l.confirmed, l.confirmedAt = holder, asked
+	}
+	return err
 }
 
 // attempt renews the lease, or takes one and checks the claims.
