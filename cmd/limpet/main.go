@@ -40,6 +40,7 @@ func commands() []command {
 		{"query", "ask all live rooms a question, and print the answer as a table", runQuery},
 		{"drain", "empty a host: its rooms move to others, live", runDrain},
 		{"restart", "restart a host in place: its rooms wait in shared memory", runRestart},
+		{"rollout", "bring out a new build, node by node; halts when it misbehaves", runRollout},
 		{"ps", "list gateways, room hosts and rooms", runPs},
 		{"certs", "make the certificates of a cluster", runCerts},
 		{"gatewayd", "be a gateway", runGatewayd},

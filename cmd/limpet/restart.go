@@ -23,7 +23,7 @@ func (o *restartFlags) flags() *daemon.Flags {
 	f := daemon.NewFlags("limpet restart HOST", "Restarts a host in place: its rooms wait in shared memory while the program in its file, "+
 		"the same or a newer one, takes the process over. Nobody's connection closes.")
 	o.register(f)
-	f.Bool(&o.dryRun, "dry-run", "only say what would run, and which rooms it would not serve")
+	f.Bool(&o.dryRun, "dry-run", "only say what would run, and which kinds it would not serve")
 	f.Bool(&o.force, "force", "although the program does not serve some rooms' kinds: those are saved, and out of service until some host serves them")
 	f.Duration(&o.within, "within", time.Minute, time.Second, time.Hour, "how long to wait until the host is back")
 	return f
@@ -111,7 +111,7 @@ func printRestart(w io.Writer, name string, s host.RestartState) {
 	if s.Next != nil {
 		fmt.Fprintf(w, "%s runs build %s and would run %s\n", name, s.Build, s.Next.Build)
 		if len(s.Gone) > 0 {
-			fmt.Fprintf(w, "which does not serve, of the rooms there: %s\n", strings.Join(s.Gone, ", "))
+			fmt.Fprintf(w, "which no longer serves: %s\n", strings.Join(s.Gone, ", "))
 		}
 		return
 	}

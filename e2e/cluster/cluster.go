@@ -207,6 +207,19 @@ func (p *Process) Signal(sig syscall.Signal) {
 	}
 }
 
+// Ended waits until the process has ended by itself.
+func (p *Process) Ended(ctx context.Context) error {
+	p.mu.Lock()
+	done := p.done
+	p.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("await the end of %s: %w", p.Name, ctx.Err())
+	}
+}
+
 // Status is the exit status of a process that has ended.
 func (p *Process) Status() int {
 	p.mu.Lock()

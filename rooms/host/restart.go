@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -144,15 +143,6 @@ func (h *Host) mayRestartLocked() error {
 		return wire.Refuse(wire.CodeBusy, "the host restarts already")
 	}
 	return nil
-}
-
-// liveKinds are the kinds that have rooms here.
-func (h *Host) liveKinds() []string {
-	kinds := map[string]bool{}
-	for _, r := range h.all() {
-		kinds[r.kind.Name] = true
-	}
-	return slices.Sorted(maps.Keys(kinds))
 }
 
 // markOf is the lease that says that a node restarts, for the nth time.

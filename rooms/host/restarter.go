@@ -26,13 +26,15 @@ type RestartState struct {
 	State string `json:"state"` // serving, restarting or starting
 	// Last is how the last restart in place went; nil: there was none.
 	Last *Adoption `json:"last,omitempty"`
-	// Next is the program that a restart would run, Gone the kinds with rooms
-	// here that it does not serve. Of a plan alone.
+	// Next is the program that a restart would run, Gone the kinds served here
+	// that it does not serve. Of a plan alone.
 	Next *Description `json:"next,omitempty"`
 	Gone []string     `json:"gone,omitempty"`
+	// Changes are what the next program changes for the kinds served here.
+	Changes []string `json:"changes,omitempty"`
+	Older   bool     `json:"older,omitempty"` // it can't read some kind's state
 
-	// Ready is empty when the host takes new rooms.
-	Ready    string   `json:"not_ready,omitempty"`
+	NotReady string   `json:"not_ready,omitempty"` // why the host takes no rooms
 	Failures Failures `json:"failures"`
 }
 
@@ -106,9 +108,19 @@ func (r *restarter) check(ctx context.Context) (RestartState, error) {
 		return s, wire.Refuse(wire.CodeUnavailable, err.Error())
 	}
 	s.Next = &next
-	for _, kind := range r.host.liveKinds() {
-		if next.Kind(kind) == nil {
-			s.Gone = append(s.Gone, kind)
+	for _, now := range describeKinds(r.host.kinds).Kinds {
+		k := next.Kind(now.Kind)
+		switch {
+		case k == nil:
+			s.Gone = append(s.Gone, now.Kind)
+			s.Changes = append(s.Changes, fmt.Sprintf("%s is served no longer", now.Kind))
+		case k.StateVersion > now.StateVersion:
+			s.Changes = append(s.Changes, fmt.Sprintf("%s goes from state version %d to %d, one way: "+
+				"the former build can't read what the new one has saved", now.Kind, now.StateVersion, k.StateVersion))
+		case k.StateVersion < now.StateVersion:
+			s.Older = true
+			s.Changes = append(s.Changes, fmt.Sprintf("%s goes back from state version %d to %d: its rooms will not load",
+				now.Kind, now.StateVersion, k.StateVersion))
 		}
 	}
 	return s, nil
@@ -123,7 +135,7 @@ func (r *restarter) state() RestartState {
 		s.State = "starting"
 	}
 	if err := r.host.Ready(); err != nil {
-		s.Ready = err.Error()
+		s.NotReady = err.Error()
 	}
 	s.Failures = r.host.Failures()
 	if last, any := r.host.AdoptState(); any {
@@ -168,11 +180,14 @@ func (r *restarter) ordered(ctx context.Context, body []byte) (any, error) {
 
 // refusal says why the next program should not run, or nil.
 func (s *RestartState) refusal() error {
+	if s.Older {
+		return wire.Refuse(wire.CodeUnavailable, "the program is older than the rooms' state: "+strings.Join(s.Changes, "; "))
+	}
 	if len(s.Gone) == 0 {
 		return nil
 	}
-	return wire.Refuse(wire.CodeUnavailable, fmt.Sprintf("the program does not serve kinds that have rooms here: %s "+
-		"(--force saves those rooms and leaves them out of service)", strings.Join(s.Gone, ", ")))
+	return wire.Refuse(wire.CodeUnavailable, fmt.Sprintf("the program no longer serves: %s "+
+		"(--force saves the rooms of these kinds and leaves them out of service)", strings.Join(s.Gone, ", ")))
 }
 
 // sharedFile is where this host leaves rooms to its next process: a file of its

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/rooms/host"
+)
+
+// rolloutFlags say how a new build is brought out.
+type rolloutFlags struct {
+	restartFlags
+	command   string
+	watchFor  time.Duration
+	tolerated int
+}
+
+func (o *rolloutFlags) flags() *daemon.Flags {
+	f := daemon.NewFlags("limpet rollout [NODE...]", "Brings the build that is in the programs' files into service, one node after the other: "+
+		"all hosts, which restart in place, then, with --restart, the gateways. It stops by itself when the new build misbehaves.")
+	o.register(f)
+	f.Bool(&o.dryRun, "dry-run", "only say which builds would run where, and what they change")
+	f.Bool(&o.force, "force", "although the new build does not serve some rooms' kinds: those are saved, and out of service until some host serves them")
+	f.String(&o.command, "restart", "", "COMMAND", "shell command that restarts a gateway's process; {node} in it is the gateway's name; empty: gateways are left as they are", nil)
+	f.Duration(&o.within, "within", time.Minute, time.Second, time.Hour, "how long to wait until a node is back")
+	f.Duration(&o.watchFor, "watch-for", 5*time.Second, 0, time.Hour, "how long a node must do well before the next one's turn")
+	f.Int(&o.tolerated, "tolerate", 0, 0, 1_000_000, "rooms of a host that may fail, in code or state, without a halt")
+	return f
+}
+
+func runRollout(ctx context.Context, args []string, std streams) int {
+	var o rolloutFlags
+	f := o.flags()
+	f.Out, f.Err = std.out, std.err
+	names, rest := operands(args, 1024)
+	if status, ok := f.Parse(rest); !ok {
+		return status
+	}
+	if err := o.readToken(); err != nil {
+		return f.Bad(err)
+	}
+	if err := o.roll(ctx, names, std.out); err != nil {
+		fmt.Fprintf(std.err, "limpet rollout: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// roll plans, and then restarts one node after the other.
+func (o *rolloutFlags) roll(ctx context.Context, names []string, out io.Writer) error {
+	var all daemon.Overview
+	if err := o.call(ctx, "/v1/cluster", nil, &all); err != nil {
+		return err
+	}
+	if len(all.Missing) > 0 {
+		return fmt.Errorf("%d nodes do not answer, %s among them: roll out over a cluster that is well", len(all.Missing), all.Missing[0].Node)
+	}
+	hosts, gateways := namedNodes(all.Hosts, names), namedNodes(all.Gateways, names)
+	if len(names) > 0 && len(hosts)+len(gateways) != len(names) {
+		return fmt.Errorf("not all of %s are nodes of the cluster", strings.Join(names, ", "))
+	}
+	if err := o.plan(ctx, hosts, out); err != nil || o.dryRun {
+		return err
+	}
+	for i, n := range hosts {
+		if err := o.rollHost(ctx, n.Name, out); err != nil {
+			return halted(err, n.Name, i, len(hosts))
+		}
+	}
+	for i, n := range gateways {
+		if o.command == "" {
+			break
+		}
+		if err := o.rollGateway(ctx, n, out); err != nil {
+			return halted(err, n.Name, i, len(gateways))
+		}
+	}
+	return nil
+}
+
+func halted(err error, name string, done, all int) error {
+	return fmt.Errorf("halted at %s, %d of %d nodes before it done: %w\nto go back, put the former build in place and run limpet rollout again", name, done, all, err)
+}
+
+func namedNodes(all []daemon.NodeReport, names []string) []daemon.NodeReport {
+	if len(names) == 0 {
+		return all
+	}
+	var some []daemon.NodeReport
+	for _, n := range all {
+		for _, name := range names {
+			if n.Name == name {
+				some = append(some, n)
+			}
+		}
+	}
+	return some
+}
+
+// plan says what would run, and refuses what must not.
+func (o *rolloutFlags) plan(ctx context.Context, hosts []daemon.NodeReport, out io.Writer) error {
+	var refused []string
+	for _, n := range hosts {
+		order := struct {
+			Host string `json:"host"`
+			daemon.RestartOrder
+		}{n.Name, daemon.RestartOrder{DryRun: true}}
+		var s host.RestartState
+		if err := o.call(ctx, "/v1/restart", order, &s); err != nil {
+			return fmt.Errorf("plan for %s: %w", n.Name, err)
+		}
+		printRestart(out, n.Name, s)
+		for _, c := range s.Changes {
+			fmt.Fprintf(out, "  %s\n", c)
+		}
+		if len(s.Gone) > 0 || s.Older {
+			refused = append(refused, n.Name)
+		}
+	}
+	if len(refused) > 0 && !o.force && !o.dryRun {
+		return fmt.Errorf("the new build does not take up all rooms of %s (--force goes on all the same)", strings.Join(refused, ", "))
+	}
+	return nil
+}
+
+// rollHost restarts a host in place and watches it.
+func (o *rolloutFlags) rollHost(ctx context.Context, name string, out io.Writer) error {
+	s, err := o.run(ctx, name)
+	if err != nil {
+		return err
+	}
+	printRestart(out, name, s)
+	for end := time.Now().Add(o.watchFor); ; {
+		if bad := s.Failures.Loads + s.Failures.Panics; bad > int64(o.tolerated) {
+			return fmt.Errorf("build %s misbehaves: %d rooms did not load or start, %d failed in their code", s.Build, s.Failures.Loads, s.Failures.Panics)
+		}
+		if time.Now().After(end) {
+			break
+		}
+		if err := wait(ctx, min(o.watchFor, 250*time.Millisecond)); err != nil {
+			return err
+		}
+		if s, err = o.state(ctx, name); err != nil {
+			return fmt.Errorf("%s is gone: %w", name, err)
+		}
+	}
+	if s.NotReady != "" {
+		return fmt.Errorf("%s takes no rooms: %s", name, s.NotReady)
+	}
+	return nil
+}
+
+// rollGateway has the command restart a gateway, and waits until another
+// process has its name.
+func (o *rolloutFlags) rollGateway(ctx context.Context, n daemon.NodeReport, out io.Writer) error {
+	cmd := exec.CommandContext(ctx, "sh", "-c", strings.ReplaceAll(o.command, "{node}", n.Name))
+	cmd.Env = append(os.Environ(), "LIMPET_NODE="+n.Name)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("restart command: %w: %.300s", err, said)
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.within)
+	defer cancel()
+	for {
+		var all daemon.Overview
+		err := o.call(ctx, "/v1/cluster", nil, &all)
+		for _, g := range all.Gateways {
+			if g.Name == n.Name && g.Node != n.Node {
+				fmt.Fprintf(out, "%s restarted, build %s\n", g.Name, g.Build)
+				return wait(ctx, o.watchFor)
+			}
+		}
+		if stop := wait(ctx, restartPoll); stop != nil {
+			return fmt.Errorf("it is not back within %s: %w", o.within, errors.Join(err, stop))
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
