@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
@@ -112,7 +113,15 @@ func (h *Host) admit(id wire.RoomID, mode wire.Mode) (rooms.Kind, error) {
 	case len(h.flights) >= h.cfg.MaxActivations:
 		return k, &wire.Error{Code: wire.CodeBusy, RetryMS: 100, Text: "host starts as many rooms as it may"}
 	}
-	if wait := h.faults.quarantined(id, time.Now()); wait > 0 {
+	now := time.Now()
+	if wait := h.faults.kindQuarantined(k.Name, now); wait > 0 {
+		return k, &wire.Error{Code: wire.CodeKindUnavailable, RetryMS: uint32(wait.Milliseconds()),
+			Text: "several rooms of the kind keep failing"}
+	}
+	if h.stuck.has(id) && h.placeable(id) {
+		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 200, Text: "a call of the room's code hangs here"}
+	}
+	if wait := h.faults.quarantined(id, now); wait > 0 {
 		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: uint32(wait.Milliseconds()),
 			Text: "the room's code keeps failing"}
 	}
@@ -153,7 +162,7 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 	if err != nil {
 		return directory.Location{}, refusal(err)
 	}
-	r, err := h.loadOrMend(ctx, f.kind, g)
+	r, err := h.within(startWithin, func() (*room, error) { return h.loadOrMend(ctx, f.kind, g) })
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(f.id)).Uint64("epoch", uint64(g.Claim.Epoch)).Msg("room does not load")
 		h.loadFailed(f.id)
@@ -164,6 +173,33 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 	}
 	r.log.Info().Bool("created", g.Created).Int("bytes", len(g.Data)).Dur("took_ms", time.Since(began)).Msg("room started")
 	return r.location(), nil
+}
+
+// startWithin is how long a room's code may take to start a room.
+const startWithin = 5 * time.Second
+
+var errSlowStart = fmt.Errorf("the room's code did not start it within %s", startWithin)
+
+// within runs f for at most d. What f comes to later is ignored: a goroutine
+// can't be ended from outside.
+func (h *Host) within(d time.Duration, f func() (*room, error)) (*room, error) {
+	type result struct {
+		r   *room
+		err error
+	}
+	done := make(chan result, 1)
+	h.running.Go(func() {
+		r, err := f()
+		done <- result{r, err}
+	})
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case got := <-done:
+		return got.r, got.err
+	case <-late.C:
+		return nil, errSlowStart
+	}
 }
 
 // enter makes a copy live and starts its loop, unless the host stops or its

@@ -9,7 +9,6 @@ import (
 
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/rooms"
-	"github.com/limpet-games/limpet/rooms/internal/actor"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -31,7 +30,7 @@ type arrival struct {
 
 	parts  sync.Mutex // parts come one after the other, but maybe from more than one call
 	data   []byte     // guarded by parts
-	ready  *actor.Room
+	ready  prepared
 	holder snapshot.Holder
 
 	whole  chan struct{} // closed when the copy is prepared: ready and holder are set

@@ -49,23 +49,21 @@ func (e *failure) Error() string { return e.err.Error() }
 // live is the room's goroutine.
 func (r *room) live(ctx context.Context) {
 	r.ctx = ctx
-	defer r.host.unsaved.Done()
-	r.end(r.run(ctx))
+	if why := r.run(ctx); !r.calls.isTaken() {
+		r.end(why)
+	}
+	if r.calls.isTaken() { // giveUp has ended it
+		r.host.stuck.remove(r)
+		return
+	}
+	r.host.unsaved.Done()
 }
 
 // end takes a copy out. Its mailbox refuses everything from here on, so that
 // gateways look the room up again.
 func (r *room) end(why error) {
 	r.over.Store(true)
-	if r.journaled() {
-		r.host.appender.stop(r.journal.tail)
-		if r.journal.frozen {
-			r.metrics.froze(false)
-		}
-	}
-	r.refuseRest()
-	r.metrics.ended(why)
-	r.host.chronicle.end(r.tenure, why)
+	r.refuseMore(why)
 	defer r.confirmEnd(why)
 	var fail *failure
 	var next *succession
@@ -82,7 +80,9 @@ func (r *room) end(why error) {
 		}
 		r.leave(done.code, done.text, nil)
 	case errors.Is(why, errMoved):
-		r.stop()
+		if !r.stop() {
+			return
+		}
 		r.out.reset()
 		r.host.trails.put(*r.next)
 		r.leave(wire.CodeNone, why.Error(), nil)
@@ -94,14 +94,18 @@ func (r *room) end(why error) {
 		r.park()
 		r.drop(nil)
 	case errors.Is(why, errIdle):
-		r.park()
-		r.leave(wire.CodeNone, "", nil)
+		if r.park() {
+			r.leave(wire.CodeNone, "", nil)
+		}
 	case errors.Is(why, errShutdown):
-		r.park()
-		r.host.running.Go(func() { r.farewell(why) })
+		if r.park() {
+			r.host.running.Go(func() { r.farewell(why) })
+		}
 	default:
 		r.log.Warn().AnErr("cause", why).Msg("room stopped: it lives elsewhere")
-		r.stop()
+		if !r.stop() {
+			return
+		}
 		r.out.reset()
 		r.leave(wire.CodeNone, why.Error(), nil)
 	}
@@ -116,6 +120,19 @@ func (r *room) farewell(why error) {
 	} else {
 		r.leave(wire.CodeEnded, why.Error(), nil)
 	}
+}
+
+// refuseMore stops what comes in and what goes to the journal.
+func (r *room) refuseMore(why error) {
+	if r.journaled() {
+		r.host.appender.stop(r.journal.tail)
+		if r.journal.frozen {
+			r.metrics.froze(false)
+		}
+	}
+	r.refuseRest()
+	r.metrics.ended(why)
+	r.host.chronicle.end(r.tenure, why)
 }
 
 // refuseRest turns away the attaches that no one will handle any more.
@@ -143,7 +160,10 @@ func (r *room) sayGone(code wire.Code, text string) {
 		if !p.down {
 			r.tellNext(p)
 			g := peer.Gone{Handle: p.handle, Epoch: r.claim.Epoch, Code: code, Text: text}
-			r.send(p, peer.KindGone, g.Append(nil))
+			if err := p.link.Send(peer.KindGone, g.Append(nil), nil); err != nil {
+				p.link.Close(fmt.Errorf("end room %s: %w", r.id, err))
+				r.host.metrics.broken.Inc()
+			}
 		}
 	}
 }
@@ -167,24 +187,27 @@ func (r *room) drop(next *flight) {
 	r.timer.Stop()
 	r.kill(nil)
 	close(r.done)
-	// Gateways' tables may still point here until they hear of it.
-	r.actor, r.ports, r.taken, r.out = nil, nil, batch{}, outbox{}
+	// Gateways' tables may still point here until they hear of it. What a call
+	// that has not returned may use stays.
+	if !r.calls.isTaken() {
+		r.actor, r.ports, r.taken, r.out = nil, nil, batch{}, outbox{}
+	}
 }
 
-// stop tells the handler that the room stops here.
-func (r *room) stop() {
-	defer func() {
-		if v := recover(); v != nil {
-			r.log.Error().Interface("panic", v).Msg("room's code failed in Stop")
-		}
-	}()
+// stop tells the handler that the room stops here. False: its code did not
+// return in time, and the copy has been given up meanwhile.
+func (r *room) stop() bool {
 	r.actor.Stop(time.Now())
+	return !r.calls.isTaken()
 }
 
 // park stops a room that can start again from the store: it says its last and
-// is saved. A room of a kind without durability is closed.
-func (r *room) park() {
-	r.stop()
+// is saved. A room of a kind without durability is closed. False: its code did
+// not return in time, and the copy has been given up meanwhile.
+func (r *room) park() bool {
+	if !r.stop() {
+		return false
+	}
 	if r.journaled() { // what it said last may be heard once it is saved
 		defer r.out.reset()
 	} else {
@@ -194,7 +217,7 @@ func (r *room) park() {
 		r.out.reset()
 	}
 	if r.actor.Failure() != nil {
-		return // what is in the store is better
+		return true // what is in the store is better
 	}
 	var err error
 	switch {
@@ -211,6 +234,7 @@ func (r *room) park() {
 	if err != nil {
 		r.log.Error().Err(err).Msg("room not saved when it stopped")
 	}
+	return !r.calls.isTaken()
 }
 
 // lastSave stores the room as it is and waits for it.
@@ -233,8 +257,8 @@ func (r *room) lastSave(c snapshot.Claim) error {
 
 // succeed hands the room over, in memory, to a copy under another claim.
 func (r *room) succeed(g grant) {
-	if !r.journaled() { // whose life goes on in the middle
-		r.stop()
+	if !r.journaled() && !r.stop() { // a journaled one's life goes on in the middle
+		return
 	}
 	r.out.reset()
 	now := time.Now()
@@ -246,6 +270,9 @@ func (r *room) succeed(g grant) {
 	}
 	if r.journaled() {
 		r.stop()
+	}
+	if r.calls.isTaken() {
+		return
 	}
 	var n *room
 	if err == nil {

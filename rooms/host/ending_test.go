@@ -302,30 +302,32 @@ func TestShutdownGivesUpOnAStuckRoom(t *testing.T) {
 	h.running.Wait()
 }
 
-func TestWatchdogReportsAStuckCallOnce(t *testing.T) {
+func TestWatchdogTakesARoomOnce(t *testing.T) {
 	var p pulse
 	looks := func(n int) (told int) {
 		for range n {
-			if p.stuck() {
+			if p.take() {
 				told++
 			}
 		}
 		return told
 	}
 	for range 3 { // calls that end are never stuck
-		p.begin()
+		p.Begin()
 		if looks(stuckAfter) != 0 {
-			t.Fatal("told too early")
+			t.Fatal("taken too early")
 		}
-		p.end()
+		if !p.End() {
+			t.Fatal("a room that was not taken is")
+		}
 	}
-	p.begin()
+	p.Begin()
 	if looks(50) != 1 {
-		t.Error("a call that does not end is reported once")
+		t.Error("a room whose call does not end is taken once")
 	}
-	p.end()
-	if looks(50) != 0 {
-		t.Error("an idle room is reported")
+	p.Begin() // as from within the call, or by one who has not noticed
+	if p.End() || looks(50) != 0 || !p.isTaken() {
+		t.Error("a room that was taken is not given back")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 const (
 	failuresMost   = 3                // in failuresWithin, then the room is quarantined
+	kindRooms      = 3                // quarantined with no input at fault, then the kind is
 	failuresWithin = 10 * time.Minute // and for how long at most
 	faultyRooms    = 1024             // remembered
 	poisonedInputs = 1024             // remembered
@@ -24,6 +25,10 @@ type faults struct {
 	times  map[wire.RoomID][]time.Time // the last failuresMost; guarded by mu
 	order  []wire.RoomID               // of times, oldest first; guarded by mu
 	poison []poisonedInput             // guarded by mu
+	// Rooms that were quarantined, or would not start, with no input at fault,
+	// by kind, and since when; guarded by mu and bounded by the kinds, each by
+	// kindRooms.
+	kinds map[string]map[wire.RoomID]time.Time
 }
 
 type poisonedInput struct {
@@ -31,12 +36,51 @@ type poisonedInput struct {
 	input actor.Poison
 }
 
-func newFaults() *faults { return &faults{times: map[wire.RoomID][]time.Time{}} }
+func newFaults() *faults {
+	return &faults{times: map[wire.RoomID][]time.Time{}, kinds: map[string]map[wire.RoomID]time.Time{}}
+}
 
-// note counts a failure.
-func (f *faults) note(id wire.RoomID, now time.Time) {
+// note counts a failure, blameless where no input is at fault. Then it counts
+// against the kind, too, once the room is quarantined.
+func (f *faults) note(id wire.RoomID, now time.Time, blameless bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.noteRoom(id, now)
+	if !blameless || len(f.times[id]) < failuresMost {
+		return
+	}
+	against := f.kinds[id.Kind()]
+	if against == nil {
+		against = map[wire.RoomID]time.Time{}
+		f.kinds[id.Kind()] = against
+	}
+	for room, at := range against {
+		if now.Sub(at) >= failuresWithin {
+			delete(against, room)
+		}
+	}
+	if _, known := against[id]; known || len(against) < kindRooms {
+		against[id] = now
+	}
+}
+
+// kindQuarantined is how long no room of a kind must start, 0 if one may:
+// several of its rooms keep failing, and no input is to blame.
+func (f *faults) kindQuarantined(kind string, now time.Time) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.kinds[kind]) < kindRooms {
+		return 0
+	}
+	wait := failuresWithin
+	for _, at := range f.kinds[kind] {
+		wait = min(wait, at.Add(failuresWithin).Sub(now))
+	}
+	return max(0, wait)
+}
+
+// noteRoom counts a failure of a room; mu is held.
+func (f *faults) noteRoom(id wire.RoomID, now time.Time) {
 	ts, known := f.times[id]
 	if !known {
 		if len(f.order) >= faultyRooms {
@@ -93,7 +137,7 @@ func (h *Host) Failures() Failures {
 // loadFailed counts a room that does not load or start.
 func (h *Host) loadFailed(id wire.RoomID) {
 	h.failures.loads.Add(1)
-	h.faults.note(id, time.Now())
+	h.faults.note(id, time.Now(), true)
 }
 
 // failed is the failure of the room's code, if it has failed.
@@ -104,14 +148,21 @@ func (r *room) failed() error {
 	return nil
 }
 
-// fail ends a copy whose code panicked. Nothing of it is kept but which input
-// it failed on: the room starts again from its checkpoint, and passes over
-// that. A kind without checkpoints has nothing to start from.
-func (r *room) fail(f *failure) {
+// aftermath says how a copy that failed is followed.
+type aftermath struct {
+	code  wire.Code // for its gateways
+	text  string
+	again bool // the room starts again from its checkpoint
+}
+
+// blame notes a failure: nothing of the copy is kept but which input it failed
+// on, which the next one passes over. A kind without checkpoints has nothing to
+// start from.
+func (r *room) blame(f *failure) aftermath {
 	now, h := time.Now(), r.host
-	h.failures.panics.Add(1)
-	h.faults.note(r.id, now)
-	if p, ok := r.actor.Poisoned(); ok {
+	p, poisoned := r.actor.Poisoned()
+	h.faults.note(r.id, now, !poisoned)
+	if poisoned {
 		h.faults.add(r.id, p)
 	}
 	wait := h.faults.quarantined(r.id, now)
@@ -119,18 +170,31 @@ func (r *room) fail(f *failure) {
 	if p := (*actor.Panic)(nil); errors.As(f.err, &p) {
 		ev.Bytes("stack", p.Stack)
 	}
+	if poisoned {
+		ev.Uint64("member", uint64(p.Member)).Uint64("input", uint64(p.N))
+	}
 	ev.Msg("room failed")
-	switch {
-	case !r.durable():
+	if !r.durable() {
 		ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
 		defer cancel()
 		if err := h.tombstone(ctx, r.claim); err != nil {
 			r.log.Warn().Err(err).Msg("failed room stays open in the store until it is next asked for")
 		}
-		r.leave(wire.CodeEnded, "the room failed", nil)
-	case wait > 0:
-		r.leave(wire.CodeNone, "the room keeps failing", nil)
-	default:
-		r.leave(wire.CodeNone, "the room restarts", r.restart())
+		return aftermath{code: wire.CodeEnded, text: "the room failed"}
+	}
+	if wait > 0 {
+		return aftermath{text: "the room keeps failing"}
+	}
+	return aftermath{text: "the room restarts", again: true}
+}
+
+// fail ends a copy whose code panicked.
+func (r *room) fail(f *failure) {
+	r.host.failures.panics.Add(1)
+	a := r.blame(f)
+	if a.again {
+		r.leave(a.code, a.text, r.restart())
+	} else {
+		r.leave(a.code, a.text, nil)
 	}
 }

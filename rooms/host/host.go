@@ -118,6 +118,7 @@ type Host struct {
 	handOffs  *batcher[snapshot.HandOffRequest, snapshot.HandOffResult]
 	appender  *appender
 	faults    *faults
+	stuck     stuckRooms
 	arrivals  *arrivals
 	trails    *trails
 	drains    drains

@@ -56,22 +56,31 @@ type copyOf struct {
 // the handler's Start.
 func (h *Host) newRoom(k rooms.Kind, g grant, from copyOf) (*room, error) {
 	now := time.Now()
-	a, err := h.prepare(k, g.Claim, from, now)
+	p, err := h.prepare(k, g.Claim, from, now)
 	if err != nil {
 		return nil, err
 	}
-	return h.start(k, g, a, from, now)
+	return h.start(k, g, p, from, now)
+}
+
+// prepared is a room whose code has not run yet, and what its calls tell.
+type prepared struct {
+	actor *actor.Room
+	calls *pulse
 }
 
 // prepare decodes a room's state. Its code has not run yet.
-func (h *Host) prepare(k rooms.Kind, c snapshot.Claim, from copyOf, now time.Time) (a *actor.Room, err error) {
+func (h *Host) prepare(k rooms.Kind, c snapshot.Claim, from copyOf, now time.Time) (p prepared, err error) {
 	defer recovered(&err)
-	return actor.Prepare(actor.Config{
+	p.calls = &pulse{}
+	p.actor, err = actor.Prepare(actor.Config{
 		Kind: k, Room: c.Room, Incarnation: c.Incarnation, Epoch: c.Epoch,
 		Host: string(h.cfg.Node), Log: roomLog(h.log.With().Str("room", string(c.Room)).Logger()), Seed: seed(),
 		Saved: from.body, Age: from.age, Baggage: from.baggage, Poisoned: h.faults.poisoned(c.Room),
 		StateVersion: from.version, Journal: from.journal.Entries, JournalBase: from.journal.Base,
+		Calls: p.calls,
 	}, now)
+	return p, err
 }
 
 func recovered(err *error) {
@@ -81,8 +90,9 @@ func recovered(err *error) {
 }
 
 // start makes a copy of a prepared room: it calls the handler's Start.
-func (h *Host) start(k rooms.Kind, g grant, a *actor.Room, from copyOf, now time.Time) (r *room, err error) {
+func (h *Host) start(k rooms.Kind, g grant, p prepared, from copyOf, now time.Time) (r *room, err error) {
 	defer recovered(&err)
+	a := p.actor
 	if err := a.Begin(g.Claim.Epoch, now); err != nil {
 		return nil, err
 	}
@@ -93,7 +103,7 @@ func (h *Host) start(k rooms.Kind, g grant, a *actor.Room, from copyOf, now time
 		box:     newMailbox(k.Mailbox, h.cfg.MailboxBytes, k.MaxMembers),
 		done:    make(chan struct{}),
 		ports:   map[*port]struct{}{},
-		began:   now, actor: a, measures: a.Measures(),
+		began:   now, actor: a, calls: p.calls, measures: a.Measures(),
 	}
 	r.tenure = newTenure(r, from)
 	r.save = saving{seq: from.seq, due: now.Add(spread(r.id, k.Durability.Interval()))}

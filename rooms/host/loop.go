@@ -61,7 +61,7 @@ type room struct {
 	// Read by others.
 	over   atomic.Bool // ends, or has ended
 	status status
-	calls  pulse
+	calls  *pulse
 	going  atomic.Bool // a move of it is under way
 	doubt  atomic.Bool // whether another copy replaced it is being looked into
 	tenure *Tenure     // guarded by the host's chronicle
@@ -103,6 +103,9 @@ func (r *room) step(ctx context.Context) error {
 	if err := r.settle(now); err != nil {
 		return err
 	}
+	if err := r.failed(); err != nil { // encoding runs the state's own code
+		return err
+	}
 	if err := r.emit(ctx); err != nil {
 		return err
 	}
@@ -134,8 +137,6 @@ func (r *room) heedPatience(now time.Time) {
 // advance handles events and lets time pass, unless the room stands still
 // because its journal does not reach the store.
 func (r *room) advance(ctx context.Context, now time.Time) error {
-	r.calls.begin()
-	defer r.calls.end()
 	if err := r.handleOwn(now); err != nil {
 		return err
 	}
@@ -146,7 +147,6 @@ func (r *room) advance(ctx context.Context, now time.Time) error {
 		if err := r.handleAll(ctx, now); err != nil {
 			return err
 		}
-		r.calls.begin()
 		r.actor.Tick(now)
 		r.actor.Flush(now)
 	}
@@ -174,9 +174,7 @@ func (r *room) handleAll(ctx context.Context, now time.Time) error {
 		r.handled++
 		r.counts[ev.kind]++
 		said := len(r.out.items)
-		r.calls.begin()
 		err := r.handle(now, ev, r.taken.bytes[ev.at:ev.end])
-		r.calls.end()
 		if ev.kind == evInput && len(r.out.items) > said {
 			r.spoke = now
 		}

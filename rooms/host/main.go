@@ -29,6 +29,7 @@ type settings struct {
 	host    Config
 
 	drainWithin time.Duration
+	stuckFor    time.Duration
 	labels      []string
 
 	shared        string
@@ -52,6 +53,8 @@ func newFlags(s *settings) *daemon.Flags {
 	f.Duration(&s.restartWithin, "restart-within", 15*time.Second, time.Second, directory.MaxRestart,
 		"how long other nodes leave the rooms alone when this host restarts in place")
 	s.memory.Register(f)
+	f.Duration(&s.stuckFor, "stuck-deadline", 15*time.Second, 0, time.Hour,
+		"how long a call of a room's code may hang after its room was given up, until this process drains and exits with status 1, if others take rooms; 0: for ever")
 	s.ops.Register(f, "127.0.0.1:7402")
 	s.log.Register(f)
 	return f
@@ -144,6 +147,11 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return service.Run(ctx)
 	})
 	p.Parts.Add("rooms", h.Run)
+	if s.stuckFor > 0 {
+		p.Parts.Add("stuck rooms", func(ctx context.Context) error {
+			return h.Hopeless(ctx, s.stuckFor, func() bool { return otherHosts(cluster.Members) })
+		})
+	}
 	p.Parts.Add("load report", func(ctx context.Context) error { return reportLoad(ctx, h, cluster.Members) })
 
 	restart := &restarter{host: h, wiring: p, cluster: cluster, coroner: coroner, within: s.restartWithin, orders: make(chan []string, 1)}

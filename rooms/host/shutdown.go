@@ -22,17 +22,17 @@ func (h *Host) shutdown(stopRooms context.CancelCauseFunc, stopLease context.Can
 	<-h.lease.ended
 	close(h.released)
 	if !saved || !waitFor(&h.running, time.Second) {
-		return fmt.Errorf("shut down: rooms still run after %s: %v", time.Since(began).Round(time.Millisecond), h.stuckRooms())
+		return fmt.Errorf("shut down: rooms still run after %s: %v", time.Since(began).Round(time.Millisecond), h.unfinished())
 	}
 	h.log.Info().Int("rooms", n).Dur("took_ms", time.Since(began)).Msg("all rooms stopped")
 	return nil
 }
 
-// stuckRooms names some of the rooms that are still here.
-func (h *Host) stuckRooms() []string {
-	var names []string
+// unfinished names some of the rooms that are still here.
+func (h *Host) unfinished() []string {
+	names := h.stuck.names(10)
 	for _, r := range h.all() {
-		if names = append(names, string(r.id)); len(names) == 10 {
+		if names = append(names, string(r.id)); len(names) >= 10 {
 			break
 		}
 	}

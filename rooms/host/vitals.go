@@ -63,9 +63,7 @@ func (r *room) measure(now time.Time) error {
 		return nil
 	}
 	v.fresh = now
-	r.calls.begin()
 	v.numbers = r.actor.Measure(now, v.numbers[:0])
-	r.calls.end()
 	return r.failed()
 }
 

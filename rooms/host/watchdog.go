@@ -2,41 +2,67 @@ package host
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/rooms/internal/actor"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
 )
 
 const (
 	watchEvery = 250 * time.Millisecond
-	stuckAfter = 4 // looks at one and the same call
+	stuckAfter = 4 // looks at one and the same call: a second
 )
 
-// pulse tells a watcher which call of its code a room is in, without a clock.
+// pulse tells a watcher which call of its code a room is in, without a clock,
+// and settles who has the room when a call lasts too long: the goroutine that
+// made it, or the watcher.
 type pulse struct {
-	count uint64        // owned by the room's goroutine
-	call  atomic.Uint64 // 0: none
+	count uint64        // owned by the goroutine that runs the room
+	call  atomic.Uint64 // 0: none; taken: the watcher has the room
 
 	// Owned by the watcher.
 	seen  uint64
 	looks int
 }
 
-func (p *pulse) begin() { p.count++; p.call.Store(p.count) }
-func (p *pulse) end()   { p.call.Store(0) }
+const taken = 1<<64 - 1
 
-// stuck reports, once a call, that it has lasted for stuckAfter looks.
-func (p *pulse) stuck() bool {
+var _ actor.Calls = (*pulse)(nil)
+
+// Begin marks the start of a call.
+func (p *pulse) Begin() {
+	if p.call.Load() != taken {
+		p.count++
+		p.call.Store(p.count)
+	}
+}
+
+// End marks its end; false: the room is the watcher's.
+func (p *pulse) End() bool { return p.call.CompareAndSwap(p.count, 0) }
+
+// take takes the room from its goroutine, which is in a call that has lasted
+// for stuckAfter looks. What the room's goroutine wrote before the call is the
+// watcher's to read, and what the call does not touch is its to write.
+func (p *pulse) take() bool {
 	call := p.call.Load()
 	if call == 0 || call != p.seen {
 		p.seen, p.looks = call, 0
 		return false
 	}
 	p.looks++
-	return p.looks == stuckAfter
+	return p.looks == stuckAfter && call != taken && p.call.CompareAndSwap(call, taken)
 }
 
-// watch logs calls of rooms' code that last longer than a second. A goroutine
-// can't be ended from outside, so the room stays as it is.
+// isTaken reports whether the watcher has the room.
+func (p *pulse) isTaken() bool { return p.call.Load() == taken }
+
+// watch gives up rooms whose code does not return. A goroutine can't be ended
+// from outside: it is left behind, and whatever its call comes to is ignored.
 func (h *Host) watch(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -47,11 +73,68 @@ func (h *Host) watch(ctx context.Context) error {
 		case <-tick.C:
 		}
 		for _, r := range h.all() {
-			if r.calls.stuck() {
-				r.metrics.stuck.Inc()
+			if h.stuck.take(r) {
 				h.failures.stuck.Add(1)
-				r.log.Error().Msg("a call of the room's code lasts longer than a second, and nobody in the room is answered")
+				h.running.Go(r.giveUp)
 			}
 		}
 	}
+}
+
+// errStuck ends a copy whose code did not return.
+var errStuck = errors.New("a call of the room's code did not return within a second")
+
+// giveUp ends a copy that was taken from its goroutine. Its claim is passed on
+// to nobody, which fences the copy and lets any host take the room up from its
+// checkpoint; the input at fault is passed over.
+func (r *room) giveUp() {
+	h := r.host
+	defer h.unsaved.Done()
+	ends := r.over.Swap(true)
+	r.metrics.stuck.Inc()
+	r.log.Error().Int("left_behind", h.stuck.count()).
+		Msg("a call of the room's code has not returned for a second: giving this copy up, its goroutine stays behind")
+	if !ends {
+		r.refuseMore(errStuck)
+		r.confirmEnd(errStuck)
+	}
+	a := r.blame(&failure{errStuck})
+	var next *flight
+	if a.again && !h.passOn(r) {
+		next = r.restart()
+	}
+	r.leave(a.code, a.text, next)
+}
+
+// passOn passes the claim of a copy on to nobody, where another host could take
+// the room. False: it has to start here again.
+func (h *Host) passOn(r *room) bool {
+	if !h.placeable(r.id) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
+	defer cancel()
+	res, err := h.handOffs.ask(ctx, snapshot.HandOffRequest{Claim: r.claim, Holder: nobody(h.cfg.Node), Nonce: newNonce()})
+	if err == nil {
+		err = res.Err
+	}
+	if err != nil {
+		r.log.Warn().Err(err).Msg("claim of a stuck room not let go: it starts here again")
+		return false
+	}
+	return true
+}
+
+// placeable reports whether another host could take the room.
+func (h *Host) placeable(id wire.RoomID) bool {
+	if h.cfg.Place == nil {
+		return false
+	}
+	_, err := h.cfg.Place(directory.Want{Room: id}, func(n directory.NodeID) bool { return n == h.cfg.Node })
+	return err == nil
+}
+
+// nobody is a holder that never has a lease.
+func nobody(n directory.NodeID) snapshot.Holder {
+	return snapshot.Holder(fmt.Sprintf("%s/nobody", n))
 }

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -25,18 +26,27 @@ type Panic struct {
 // Error is the panic's value. The stack is for the log.
 func (p *Panic) Error() string { return fmt.Sprintf("handler panicked: %v", p.Value) }
 
-// Failure is not nil once a handler has panicked. The room does nothing any
-// more: its host ends or restores it. It is a *Panic.
+// Calls is told when the room's code is called and when it is back, both by the
+// goroutine that drives the room. Calls from within a call are one with it.
+type Calls interface {
+	Begin()
+	// End reports false where the host has taken the room from this goroutine
+	// meanwhile: it does nothing any more, and its Failure is ErrGivenUp.
+	End() bool
+}
+
+// ErrGivenUp: a call of the room's code lasted too long.
+var ErrGivenUp = errors.New("a call of the room's code did not return in time")
+
+// Failure is not nil once a handler has panicked or was given up. The room does
+// nothing any more: its host ends or restores it. It is a *Panic or ErrGivenUp.
 func (r *Room) Failure() error { return r.failure }
 
 // Poisoned names the input on which the handler panicked, where there is one.
-// Put it into the Config of the copy that follows.
-func (r *Room) Poisoned() (Poison, bool) {
-	if r.culprit == nil {
-		return Poison{}, false
-	}
-	return *r.culprit, true
-}
+// Put it into the Config of the copy that follows. After Calls.Begin and until
+// the call is back, it names the input that the call is for, for whoever takes
+// the room from its goroutine.
+func (r *Room) Poisoned() (Poison, bool) { return r.blame, r.blamed }
 
 // maxPoison bounds the inputs that a room remembers to pass over; the oldest
 // goes.
@@ -77,27 +87,38 @@ func (r *Room) forgetPoison(id wire.MemberID) {
 	r.poison = kept
 }
 
-// enter and guard frame every call into the handler: deferred with the input
-// that the call is for, guard turns a panic into the room's failure. Calls
-// from within a call (a Leave that a Kick brings) are left to the outer one.
-func (r *Room) enter() { r.depth++ }
+// enter and guard frame every call into the handler: with the member and input
+// that the call is for, if any, guard turns a panic into the room's failure.
+// Calls from within a call (a Leave that a Kick brings) are left to the outer
+// one. guard is deferred, and nothing around it.
+func (r *Room) enter(m *member, n wire.Input) {
+	if r.depth++; r.depth > 1 {
+		return
+	}
+	r.blame, r.blamed = Poison{}, m != nil
+	if m != nil {
+		r.blame.Member, r.blame.N = m.id, n
+		if n > 0 {
+			r.blame.Instance = m.instance
+		}
+	}
+	if r.cfg.Calls != nil {
+		r.cfg.Calls.Begin()
+	}
+}
 
-func (r *Room) guard(blame *member, n wire.Input) {
+func (r *Room) guard() {
 	r.depth--
 	r.dirty = true
 	if r.depth > 0 {
 		return
 	}
 	v := recover()
-	if v == nil {
-		return
-	}
-	r.failure = &Panic{Value: v, Stack: debug.Stack()}
-	if blame != nil {
-		r.culprit = &Poison{Member: blame.id, Instance: blame.instance, N: n}
-		if n == 0 {
-			r.culprit.Instance = wire.Instance{}
-		}
+	switch {
+	case r.cfg.Calls != nil && !r.cfg.Calls.End():
+		r.failure = ErrGivenUp
+	case v != nil:
+		r.failure = &Panic{Value: v, Stack: debug.Stack()}
 	}
 }
 
@@ -105,8 +126,8 @@ func (r *Room) onStart(why rooms.Start) {
 	if r.starter == nil {
 		return
 	}
-	r.enter()
-	defer r.guard(nil, 0)
+	r.enter(nil, 0)
+	defer r.guard()
 	r.starter.Start(r, why)
 }
 
@@ -114,14 +135,14 @@ func (r *Room) onStop() {
 	if r.stopper == nil {
 		return
 	}
-	r.enter()
-	defer r.guard(nil, 0)
+	r.enter(nil, 0)
+	defer r.guard()
 	r.stopper.Stop(r)
 }
 
 func (r *Room) onJoin(m *member, data []byte) error {
-	r.enter()
-	defer r.guard(m, 0)
+	r.enter(m, 0)
+	defer r.guard()
 	return r.handler.Join(r, m, data)
 }
 
@@ -130,29 +151,29 @@ func (r *Room) onSync(m *member, joins bool) {
 	if r.syncer == nil || m.gone {
 		return
 	}
-	r.enter()
 	if joins {
-		defer r.guard(m, 0)
+		r.enter(m, 0)
 	} else {
-		defer r.guard(nil, 0)
+		r.enter(nil, 0)
 	}
+	defer r.guard()
 	r.syncer.Sync(r, m)
 }
 
 func (r *Room) onInput(m *member, n wire.Input, payload []byte) {
-	r.enter()
-	defer r.guard(m, n)
+	r.enter(m, n)
+	defer r.guard()
 	r.handler.Input(r, m, payload)
 }
 
 // onLeave blames input n, or nobody where n is 0.
 func (r *Room) onLeave(m *member, why rooms.Reason, n wire.Input) {
-	r.enter()
 	if n > 0 {
-		defer r.guard(m, n)
+		r.enter(m, n)
 	} else {
-		defer r.guard(nil, 0)
+		r.enter(nil, 0)
 	}
+	defer r.guard()
 	r.handler.Leave(r, m, why)
 }
 
@@ -160,8 +181,8 @@ func (r *Room) onDropped(m *member) {
 	if r.dropper == nil || m.gone {
 		return
 	}
-	r.enter()
-	defer r.guard(nil, 0)
+	r.enter(nil, 0)
+	defer r.guard()
 	r.dropper.Dropped(r, m)
 }
 
@@ -169,20 +190,20 @@ func (r *Room) onBack(m *member) {
 	if r.dropper == nil || m.gone {
 		return
 	}
-	r.enter()
-	defer r.guard(nil, 0)
+	r.enter(nil, 0)
+	defer r.guard()
 	r.dropper.Back(r, m)
 }
 
 func (r *Room) onTick(dt time.Duration) {
-	r.enter()
-	defer r.guard(nil, 0)
+	r.enter(nil, 0)
+	defer r.guard()
 	r.ticker.Tick(r, dt)
 }
 
 func (r *Room) onDurable(f func()) {
-	r.enter()
-	defer r.guard(nil, 0)
+	r.enter(nil, 0)
+	defer r.guard()
 	f()
 }
 
@@ -190,7 +211,7 @@ func (r *Room) onTimer(name string) {
 	if r.timed == nil {
 		return
 	}
-	r.enter()
-	defer r.guard(nil, 0)
+	r.enter(nil, 0)
+	defer r.guard()
 	r.timed.Timer(r, name)
 }

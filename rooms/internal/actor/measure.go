@@ -26,9 +26,9 @@ func (r *Room) Measure(now time.Time, b []Number) []Number {
 	}
 	muted, dirty := r.muted, r.dirty
 	r.muted = true
-	r.enter()
+	r.enter(nil, 0)
 	defer func() { r.muted, r.dirty = muted, dirty }()
-	defer r.guard(nil, 0)
+	defer r.guard()
 	first := len(b)
 	h.Measure(r, func(name string, v float64) {
 		switch {

@@ -233,8 +233,8 @@ func (r *Room) ReadyToMove(now time.Time, left time.Duration) (ready bool) {
 	if !asks || !r.begin(now) || !r.runs() {
 		return true
 	}
-	r.enter()
-	defer r.guard(nil, 0)
+	r.enter(nil, 0)
+	defer r.guard()
 	return d.Drain(r, left)
 }
 

@@ -42,6 +42,7 @@ type Config struct {
 	// of a replay and then of what is recorded.
 	Trace   func(Entry, *Room)
 	Baggage []byte // of Room.Pack, where the room moves here live
+	Calls   Calls  // nil: nobody watches
 }
 
 // Room is one room. As a rooms.Room it is what its handler sees.
@@ -60,7 +61,8 @@ type Room struct {
 	live    bool      // restored to the middle of its life
 	depth   int       // of handler calls under way
 	failure error
-	culprit *Poison
+	blame   Poison // what the call under way, or the last one, is for
+	blamed  bool
 	ending  ending
 	dirty   bool
 	urgent  bool

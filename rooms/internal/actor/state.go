@@ -146,8 +146,11 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 		return nil, Cut{}, r.failure
 	}
 	s := r.contents()
-	if s.State, err = r.encodeState(); err != nil {
+	if s.State, err = r.stateToSave(); err != nil {
 		return nil, Cut{}, fmt.Errorf("encode state of room %s: %w", r.cfg.Room, err)
+	}
+	if r.failure != nil {
+		return nil, Cut{}, r.failure
 	}
 	if body, err = encMode.Marshal(s); err != nil {
 		return nil, Cut{}, fmt.Errorf("encode room %s: %w", r.cfg.Room, err)
@@ -224,6 +227,13 @@ func (r *Room) encodeState() (b []byte, err error) {
 	}
 	defer catch(&err)
 	return encMode.Marshal(r.state)
+}
+
+// stateToSave is encodeState, watched like any other call of the room's code.
+func (r *Room) stateToSave() ([]byte, error) {
+	r.enter(nil, 0)
+	defer r.guard()
+	return r.encodeState()
 }
 
 // CheckState says whether a new handler of the kind takes the state in a
