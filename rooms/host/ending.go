@@ -87,12 +87,15 @@ func (r *room) end(why error) {
 		r.host.trails.put(*r.next)
 		r.leave(wire.CodeNone, why.Error(), nil)
 	case errors.Is(why, errHanded):
-		r.stop()
+		if !r.stop() {
+			return
+		}
 		r.out.reset()
 		r.drop(nil)
 	case errors.Is(why, errLeft):
-		r.park()
-		r.drop(nil)
+		if r.park() {
+			r.drop(nil)
+		}
 	case errors.Is(why, errIdle):
 		if r.park() {
 			r.leave(wire.CodeNone, "", nil)
