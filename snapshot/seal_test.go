@@ -135,7 +135,8 @@ func FuzzSealOpen(f *testing.F) {
 	f.Add(b)
 	f.Add(b[:20])
 	f.Fuzz(func(t *testing.T, c []byte) {
-		if got, err := k.open(ofRoom, c); err == nil && !bytes.Equal(c, b) {
+		// Another process's seal of the same may come, under another nonce.
+		if got, err := k.open(ofRoom, c); err == nil && string(got) != "state" {
 			t.Errorf("opened %q from %q", got, c)
 		}
 	})
