@@ -106,7 +106,7 @@ func (s *Service) Place(w Want, not func(NodeID) bool) (*Node, error) {
 // (also where the room lives there at an epoch that is over for the asker), or
 // those of the link.
 func (a *activation) ask(ctx context.Context, n *Node) (Location, error) {
-	loc, err := a.s.callActivate(ctx, n, a.req.Room, a.req.Mode, a.req.After)
+	loc, err := a.s.callActivate(ctx, n, a.req.Room, a.req.Mode, max(a.req.After, a.s.table.seen(a.req.Room)))
 	if unanswered(err) && ctx.Err() == nil {
 		a.s.placer.avoid(n.ID)
 		a.s.suspect(n.ID, err)

@@ -15,10 +15,17 @@ type table struct {
 
 	mu sync.RWMutex
 	m  map[wire.RoomID]Location // guarded by mu
+	// past are rooms that were here and have left, so that a store that knows
+	// nothing of one is known to have lost it; guarded by mu.
+	past recent[wire.RoomID, wire.Incarnation]
 }
 
+// maxPast bounds the rooms that are remembered when they have left.
+const maxPast = 16384
+
 func newTable(most int, evicted func()) *table {
-	return &table{most: most, evicted: evicted, m: map[wire.RoomID]Location{}}
+	return &table{most: most, evicted: evicted, m: map[wire.RoomID]Location{},
+		past: newRecent[wire.RoomID, wire.Incarnation](maxPast)}
 }
 
 func (t *table) get(room wire.RoomID) (Location, bool) {
@@ -56,8 +63,25 @@ func (t *table) remove(room wire.RoomID, epoch wire.Epoch) bool {
 	if old, ok := t.m[room]; !ok || old.Epoch > epoch {
 		return false
 	}
-	delete(t.m, room)
+	t.leave(t.m[room])
 	return true
+}
+
+// leave forgets where a room is; mu is held.
+func (t *table) leave(loc Location) {
+	delete(t.m, loc.Room)
+	t.past.put(loc.Room, loc.Incarnation)
+}
+
+// seen is an epoch below all of a room that is or was here, 0 where none was.
+func (t *table) seen(room wire.RoomID) wire.Epoch {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	inc := t.m[room].Incarnation
+	if inc == 0 {
+		inc, _ = t.past.get(room)
+	}
+	return wire.Epoch(max(inc, 1)) - 1
 }
 
 // drop forgets every entry for which f says so, and returns how many.
@@ -67,7 +91,7 @@ func (t *table) drop(f func(Location) bool) int {
 	n := 0
 	for room, loc := range t.m {
 		if f(loc) {
-			delete(t.m, room)
+			t.leave(t.m[room])
 			n++
 		}
 	}

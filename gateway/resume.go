@@ -34,7 +34,9 @@ func (c *conn) handleResume(msg []byte) error {
 	}
 	c.begin(&request{
 		c: c, what: "resume", ref: f.Ref,
-		ask: directory.Request{Room: t.room, Mode: wire.ModeJoin},
+		// The token says that the room was there: a store that knows nothing of it
+		// has lost it.
+		ask: directory.Request{Room: t.room, Mode: wire.ModeJoin, After: wire.Epoch(t.incarnation) - 1},
 		why: peer.WhyResume, member: t.member, generation: t.generation, incarnation: t.incarnation,
 		at: f.At, data: append([]byte(nil), f.Data...),
 	})

@@ -93,6 +93,17 @@ func (r MendRequest) Check() error {
 	return r.Claim.Check()
 }
 
+// Check says what no store takes as a note.
+func (r NoteRequest) Check() error {
+	if err := r.Claim.Check(); err != nil {
+		return err
+	}
+	if len(r.Note) > MaxNoteBytes {
+		return fmt.Errorf("%w: note of %d bytes, at most %d", ErrTooBig, len(r.Note), MaxNoteBytes)
+	}
+	return checkNumber("note", r.Number)
+}
+
 // Check says what no store takes as a hand-off, given its limit of a
 // checkpoint.
 func (r HandOffRequest) Check(maxBytes int) error {

@@ -50,8 +50,12 @@ type ClaimRequest struct {
 	Room   wire.RoomID
 	Holder Holder
 	Nonce  Nonce
-	Mode   wire.Mode  // ModeJoin, ModeCreate or ModeJoinOrCreate
-	Floor  wire.Epoch // the claim's epoch is above this, above any earlier one, and above the store's clock in milliseconds; below MaxFloor
+	Mode   wire.Mode // ModeJoin, ModeCreate or ModeJoinOrCreate
+	// Floor is an epoch of the room that was seen: the claim's is above it, above
+	// any earlier one, and above the store's clock in milliseconds; below MaxFloor.
+	// A store that has never heard of a room that was seen has lost it, and answers
+	// ErrMissing, unless the room is to be created (ModeCreate).
+	Floor wire.Epoch
 	// Incarnation is set by a live copy that claims its room again after the
 	// store lost it; Mode then does not count. A store that knows no room, or
 	// only earlier incarnations, takes this one over, empty; one that knows
@@ -71,6 +75,7 @@ type ClaimResult struct {
 	// they can be mended); Data and Journal are then not to be used. Only stores
 	// that Sealed gave find any: others hand out what they hold.
 	Damage error
+	Note   []byte // as Store.Note wrote it, nil where it never did
 	Err    error
 }
 
@@ -133,6 +138,16 @@ type SaveRequest struct {
 	// checkpoint holds: entries up to it are dropped in the same step. 0 where
 	// the room keeps no journal.
 	Journal uint64
+}
+
+// NoteRequest puts a note to a room, in place of the one before, for whoever has
+// the room next: what it must know of it beside its checkpoint. It ends with the
+// incarnation. Number rises with each note of a room; one at or below the stored
+// one is done already.
+type NoteRequest struct {
+	Claim  Claim
+	Number uint64
+	Note   []byte
 }
 
 // CloseRequest ends an incarnation for good. A tombstone keeps its epoch.
@@ -208,7 +223,8 @@ var (
 	// although the caller holds a claim to it: the store lost data. The caller
 	// claims again with its epoch as floor and its incarnation, and saves its
 	// full state. Answering a load or an ordinary claim: the room's record is
-	// there but its checkpoint is lost, which is never taken for "empty".
+	// there but its checkpoint is lost, or the room was seen and its record is not
+	// there, which is never taken for "empty".
 	ErrMissing = errors.New("the store has lost the room")
 	// ErrGap: entries between the store's last one and those appended are
 	// missing: the store lost some. The caller saves a checkpoint, which covers
@@ -237,6 +253,8 @@ const (
 	MaxJournalEntries = 1 << 16
 	// MaxEntryBytes bounds one entry.
 	MaxEntryBytes = 128 << 10
+	// MaxNoteBytes bounds a note.
+	MaxNoteBytes = 4 << 10
 	// MaxFloor bounds ClaimRequest.Floor, exclusively: epochs and save counts
 	// are numbers below 2^53, which scripts in Redis can compute with.
 	MaxFloor = 1 << 52
@@ -282,6 +300,8 @@ type Store interface {
 	// Append adds to journals: nil, ErrFenced, ErrMissing, ErrGap or ErrTooBig
 	// each. A room's entries are appended all or none.
 	Append(ctx context.Context, reqs []AppendRequest) ([]error, error)
+	// Note puts notes to rooms: nil, ErrFenced, ErrMissing or ErrTooBig each.
+	Note(ctx context.Context, reqs []NoteRequest) ([]error, error)
 	// Close writes tombstones: nil, ErrFenced or ErrMissing each.
 	Close(ctx context.Context, reqs []CloseRequest) ([]error, error)
 	// Hold puts claims under a later lease of their process: nil, ErrFenced or
@@ -297,11 +317,24 @@ type Store interface {
 	// when next is "". A page may be empty.
 	List(ctx context.Context, cursor string, most int) (page []Entry, next string, err error)
 
-	// Mark is the store's generation: drawn once when the store is first used,
-	// gone with its data. A changed one means that the store lost its data.
-	Mark(ctx context.Context) (string, error)
+	// Beat counts a process's n-th beat, from 1, and says which generation of the
+	// store counted it. Beats rise; one at or below the stored one changes
+	// nothing, and 0 only asks. From the answers the process learns that the
+	// store lost all of its data, or the last of it.
+	Beat(ctx context.Context, process string, n uint64) (Beat, error)
 	// Shut releases the store's connections.
 	Shut() error
+}
+
+// Beat is what the store knew when it counted a beat.
+type Beat struct {
+	// Mark is the store's generation: drawn once when the store is first used,
+	// gone with its data. Another one than before is another store.
+	Mark string
+	// Last is the process's beat before this one, as far as the store knows. Where
+	// it is below one that was acknowledged, the store has come back without the
+	// writes since that one.
+	Last uint64
 }
 
 // LoadResult is one room's state in the store. Err is nil or ErrNoRoom.
@@ -312,5 +345,6 @@ type LoadResult struct {
 	Data   []byte
 
 	Journal Journal
+	Note    []byte
 	Err     error
 }

@@ -122,8 +122,7 @@ func (h *Host) admit(id wire.RoomID, mode wire.Mode) (rooms.Kind, error) {
 		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 200, Text: "a call of the room's code hangs here"}
 	}
 	if wait := h.faults.quarantined(id, now); wait > 0 {
-		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: uint32(wait.Milliseconds()),
-			Text: "the room's code keeps failing"}
+		return k, quarantine(wait)
 	}
 	return k, nil
 }
@@ -131,6 +130,20 @@ func (h *Host) admit(id wire.RoomID, mode wire.Mode) (rooms.Kind, error) {
 // pressed reports whether the process can't carry more rooms.
 func (h *Host) pressed() bool {
 	return h.cfg.Pressure != nil && h.cfg.Pressure() >= pressure.NoRooms
+}
+
+// heedNote takes in what the store says of a room's failures, and says how long
+// the room must not start.
+func (h *Host) heedNote(g grant) time.Duration {
+	id := g.Claim.Room
+	if err := h.faults.learn(id, g.Note); err != nil {
+		h.log.Error().Err(err).Msg("what was noted of the room's failures is not known")
+	}
+	return h.faults.quarantined(id, time.Now())
+}
+
+func quarantine(wait time.Duration) *wire.Error {
+	return &wire.Error{Code: wire.CodeUnavailable, RetryMS: uint32(wait.Milliseconds()), Text: "the room's code keeps failing"}
 }
 
 // launch starts a flight; mu is held.
@@ -162,10 +175,16 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 	if err != nil {
 		return directory.Location{}, refusal(err)
 	}
+	if wait := h.heedNote(g); wait > 0 {
+		return directory.Location{}, quarantine(wait)
+	}
 	r, err := h.within(startWithin, func() (*room, error) { return h.loadOrMend(ctx, f.kind, g) })
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(f.id)).Uint64("epoch", uint64(g.Claim.Epoch)).Msg("room does not load")
 		h.loadFailed(f.id)
+		if err := h.writeDown(ctx, g.Claim); err != nil {
+			h.log.Warn().Err(err).Msg("the store does not know that the room does not load")
+		}
 		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 1000, Text: "the room's state does not load"}
 	}
 	if !h.enter(r) {

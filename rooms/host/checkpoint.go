@@ -19,6 +19,7 @@ type saving struct {
 
 	cut     actor.Cut // what the last one covers
 	encoded time.Time // when the last one was made
+	stored  time.Time // when the store last took one
 	changed time.Time // the oldest change that is not in the store, zero: none
 
 	refused    bool // the store will not take it as it is: durable acks pause
@@ -113,6 +114,7 @@ func (r *room) saved(now time.Time, err error) error {
 		if r.actor.Dirty() {
 			s.changed = s.encoded
 		}
+		s.stored = now
 		r.cutAt(s.cut.Journal())
 		r.actor.Saved(now, s.cut)
 		r.heedStore(now)
@@ -146,7 +148,7 @@ func (r *room) refuse(now time.Time, err error) {
 // reclaim asks the store for the room anew, above floor, because it has lost
 // it or knows only an older epoch of it. The room plays on until the answer.
 func (r *room) reclaim(floor wire.Epoch) {
-	if r.save.reclaiming || !r.durable() || r.close.asked {
+	if r.save.reclaiming || r.close.asked {
 		return
 	}
 	r.save.reclaiming = true

@@ -90,6 +90,13 @@ func (h *Host) claimFor(ctx context.Context, k rooms.Kind, id wire.RoomID, mode 
 		req.Mode = wire.ModeJoinOrCreate // the record of a dead copy is no room
 	}
 	g, err := h.claim(ctx, req)
+	if errors.Is(err, snapshot.ErrMissing) { // nothing was kept of it that could be lost
+		if mode == wire.ModeJoin {
+			return grant{}, snapshot.ErrNoRoom
+		}
+		req.Floor, req.Mode = 0, wire.ModeJoinOrCreate
+		g, err = h.claim(ctx, req)
+	}
 	for err == nil && !g.Created {
 		if err = h.tombstone(ctx, g.Claim); err != nil {
 			break

@@ -46,6 +46,7 @@ func (r *room) closed(now time.Time, err error) error {
 	case err == nil:
 		r.actor.Saved(now, r.close.cut)
 		r.log.Info().Str("reason", r.close.end.text).Msg("room closed")
+		r.host.kept.add(now, snapshot.SaveRequest{Claim: r.claim})
 		return &r.close.end
 	case errors.Is(err, snapshot.ErrFenced), errors.Is(err, snapshot.ErrBadRequest):
 		return errFenced

@@ -228,7 +228,7 @@ func (r *room) park() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
 		defer cancel()
 		err = r.host.tombstone(ctx, r.claim)
-	case r.save.busy || r.save.again || r.actor.Dirty() || r.journaled():
+	case r.save.busy || r.save.again || r.actor.Dirty() || r.journaled() || time.Since(r.save.stored) < keptFor:
 		err = r.lastSave(r.claim)
 	}
 	if err == nil && r.journaled() && r.host.lease.valid() {
@@ -252,6 +252,9 @@ func (r *room) lastSave(c snapshot.Claim) error {
 	defer late.Stop()
 	select {
 	case err := <-done:
+		if err == nil {
+			r.host.kept.add(time.Now(), req)
+		}
 		return err
 	case <-late.C:
 		return fmt.Errorf("store last checkpoint: no answer within %s", r.host.cfg.SaveWithin)

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,10 +22,12 @@ const (
 // faults remembers the rooms whose code failed here, and on what. It is
 // bounded; the oldest is forgotten first.
 type faults struct {
-	mu     sync.Mutex
-	times  map[wire.RoomID][]time.Time // the last failuresMost; guarded by mu
-	order  []wire.RoomID               // of times, oldest first; guarded by mu
-	poison []poisonedInput             // guarded by mu
+	mu    sync.Mutex
+	times map[wire.RoomID][]time.Time // the last failuresMost; guarded by mu
+	order []wire.RoomID               // of times, oldest first; guarded by mu
+	// numbers are those of the last notes known; guarded by mu.
+	numbers map[wire.RoomID]uint64
+	poison  []poisonedInput // guarded by mu
 	// Rooms that were quarantined, or would not start, with no input at fault,
 	// by kind, and since when; guarded by mu and bounded by the kinds, each by
 	// kindRooms.
@@ -37,7 +40,10 @@ type poisonedInput struct {
 }
 
 func newFaults() *faults {
-	return &faults{times: map[wire.RoomID][]time.Time{}, kinds: map[string]map[wire.RoomID]time.Time{}}
+	return &faults{
+		times: map[wire.RoomID][]time.Time{}, numbers: map[wire.RoomID]uint64{},
+		kinds: map[string]map[wire.RoomID]time.Time{},
+	}
 }
 
 // note counts a failure, blameless where no input is at fault. Then it counts
@@ -45,7 +51,7 @@ func newFaults() *faults {
 func (f *faults) note(id wire.RoomID, now time.Time, blameless bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.noteRoom(id, now)
+	f.heardLocked(id, []time.Time{now}, 0)
 	if !blameless || len(f.times[id]) < failuresMost {
 		return
 	}
@@ -79,18 +85,31 @@ func (f *faults) kindQuarantined(kind string, now time.Time) time.Duration {
 	return max(0, wait)
 }
 
-// noteRoom counts a failure of a room; mu is held.
-func (f *faults) noteRoom(id wire.RoomID, now time.Time) {
+// heard takes in failures, and the number of the note that told of them.
+func (f *faults) heard(id wire.RoomID, times []time.Time, number uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heardLocked(id, times, number)
+}
+
+func (f *faults) heardLocked(id wire.RoomID, times []time.Time, number uint64) {
 	ts, known := f.times[id]
 	if !known {
 		if len(f.order) >= faultyRooms {
 			delete(f.times, f.order[0])
+			delete(f.numbers, f.order[0])
 			f.order = f.order[1:]
 		}
 		f.order = append(f.order, id)
 	}
-	ts = append(ts, now)
+	for _, t := range times {
+		if t = t.Truncate(time.Millisecond); !slices.ContainsFunc(ts, t.Equal) {
+			ts = append(ts, t)
+		}
+	}
+	slices.SortFunc(ts, time.Time.Compare)
 	f.times[id] = ts[max(0, len(ts)-failuresMost):]
+	f.numbers[id] = max(f.numbers[id], number)
 }
 
 // quarantined is how long a room must not start, 0 if it may.
@@ -108,6 +127,9 @@ func (f *faults) quarantined(id wire.RoomID, now time.Time) time.Duration {
 func (f *faults) add(id wire.RoomID, p actor.Poison) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if slices.Contains(f.poison, poisonedInput{id, p}) {
+		return
+	}
 	if len(f.poison) >= poisonedInputs {
 		f.poison = f.poison[1:]
 	}
@@ -174,6 +196,7 @@ func (r *room) blame(f *failure) aftermath {
 		ev.Uint64("member", uint64(p.Member)).Uint64("input", uint64(p.N))
 	}
 	ev.Msg("room failed")
+	noted := r.noteFailure()
 	if !r.durable() {
 		ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
 		defer cancel()
@@ -184,6 +207,9 @@ func (r *room) blame(f *failure) aftermath {
 	}
 	if wait > 0 {
 		return aftermath{text: "the room keeps failing"}
+	}
+	if !noted { // it starts when it is asked for, and passes over the input here at least
+		return aftermath{text: "the room failed"}
 	}
 	return aftermath{text: "the room restarts", again: true}
 }
@@ -197,4 +223,18 @@ func (r *room) fail(f *failure) {
 	} else {
 		r.leave(a.code, a.text, nil)
 	}
+}
+
+// noteFailure writes the failure down, within the time that a claim has.
+func (r *room) noteFailure() bool {
+	if !r.durable() {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(r.host.runCtx(), r.host.cfg.ClaimWithin)
+	defer cancel()
+	if err := r.host.writeDown(ctx, r.claim); err != nil {
+		r.log.Warn().Err(err).Msg("the store does not know that the room failed")
+		return false
+	}
+	return true
 }

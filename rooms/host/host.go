@@ -126,6 +126,9 @@ type Host struct {
 	chronicle chronicle
 	adoption  adoption
 	failures  struct{ loads, panics, stuck atomic.Int64 }
+	notes     *batcher[snapshot.NoteRequest, error]
+	beats     beats
+	kept      keptWrites
 
 	restarting atomic.Bool // rooms go to the next process, and none is taken
 
@@ -178,8 +181,10 @@ func New(cfg Config) (*Host, error) {
 	h.lease = newLease(h)
 	h.claims = newBatcher("claim rooms", cfg.MaxActivations, cfg.Store.Claim)
 	h.closes = newBatcher("close rooms", cfg.MaxActivations, cfg.Store.Close)
+	h.notes = newBatcher("note failures", cfg.MaxActivations, cfg.Store.Note)
 	h.appender = newAppender(cfg.Store, h.metrics)
 	h.handOffs = newBatcher("hand rooms off", cfg.MaxActivations, cfg.Store.HandOff)
+	h.beats.host = h
 	h.arrivals, h.trails = newArrivals(), newTrails()
 	h.drains.changed = make(chan struct{}, 1)
 	h.adoption.done = make(chan struct{})
@@ -203,7 +208,7 @@ func (h *Host) Run(ctx context.Context) error {
 	var eg errgroup.Group
 	eg.Go(func() error { return h.lease.run(leased) })
 	for _, run := range []func(context.Context) error{
-		h.writer.Run, h.claims.run, h.closes.run, h.handOffs.run, h.appender.run, h.watch,
+		h.writer.Run, h.claims.run, h.closes.run, h.notes.run, h.handOffs.run, h.appender.run, h.watch, h.beats.run,
 	} {
 		eg.Go(func() error { return run(services) })
 	}

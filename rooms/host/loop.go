@@ -220,6 +220,8 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 		return r.reclaimed(ev.grant, ev.err)
 	case evReclaim:
 		r.reclaim(ev.floor)
+	case evSaveAgain:
+		r.saveAgain(now)
 	case evMove:
 		return r.depart(now, ev.move)
 	case evAct:

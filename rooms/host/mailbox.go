@@ -36,6 +36,7 @@ const (
 	evClosed    // the store's answer to a tombstone
 	evReclaim   // the store has lost the room, or an epoch of it that was seen
 	evReclaimed // its answer to the claim that follows
+	evSaveAgain // the store has lost data, of this room or another
 	evMove      // the room is to live on another host
 	evAct       // an operator wants something of it
 	evHandOver  // the room is to live in the next process of this host
@@ -43,7 +44,8 @@ const (
 )
 
 var eventNames = [eventKinds]string{
-	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "move", "act", "hand_over",
+	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "save_again", "move",
+	"act", "hand_over",
 }
 
 // verdict is what became of an event.

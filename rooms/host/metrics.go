@@ -27,6 +27,7 @@ type metrics struct {
 	lease       prometheus.Gauge
 	leasesLost  prometheus.Counter
 	superseded  prometheus.Counter
+	storeLosses *prometheus.CounterVec
 
 	appendTook  prometheus.Observer
 	appendRooms prometheus.Observer
@@ -75,6 +76,7 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		lease:       f.gauge("limpet_host_lease", "1 with a lease, 0 without, -1 while rooms go on without one."),
 		leasesLost:  f.counter("limpet_host_leases_lost_total", "Leases that ended under this process."),
 		superseded:  f.counter("limpet_host_superseded_total", "Copies ended because the directory knew another at a higher epoch."),
+		storeLosses: f.counters("limpet_host_store_losses_total", "Times the store was found to have lost data, by what it lost.", "lost"),
 		appendTook:  f.single("limpet_journal_append_seconds", "Time of a call that appends to journals.", prometheus.ExponentialBuckets(0.0001, 2, 15)),
 		appendRooms: f.single("limpet_journal_append_rooms", "Rooms in a call that appends to journals.", prometheus.ExponentialBuckets(1, 2, 10)),
 		appendFails: f.counter("limpet_journal_append_failures_total", "Calls that append to journals that the store did not answer."),

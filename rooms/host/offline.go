@@ -218,6 +218,9 @@ func loadStored(k rooms.Kind, room wire.RoomID, l snapshot.LoadResult, trace fun
 		Kind: k, Room: room, Incarnation: l.Claim.Incarnation, Epoch: l.Claim.Epoch + 1, Host: "offline",
 		Journal: l.Journal.Entries, JournalBase: l.Journal.Base, Offline: true, Trace: trace,
 	}
+	if _, cfg.Poisoned, err = readNote(l.Note); err != nil {
+		return nil, err
+	}
 	if l.Data != nil {
 		head, state, err := snapshot.Decode(l.Data, k.Name, 0)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ type memStore struct {
 
 	claimCalls, claimReqs int
 	appendMost            int // rooms in a call
+	generation            int
+	beats                 map[string]uint64
 }
 
 type memLease struct {
@@ -37,10 +40,13 @@ type memRoom struct {
 	prev    []byte
 	mended  wire.Epoch
 	journal snapshot.Journal
+	note    []byte
+	noted   uint64
 }
 
 func newMemStore() *memStore {
-	return &memStore{leases: map[snapshot.Holder]*memLease{}, rooms: map[wire.RoomID]*memRoom{}, limit: snapshot.DefaultMaxBytes}
+	return &memStore{leases: map[snapshot.Holder]*memLease{}, rooms: map[wire.RoomID]*memRoom{}, limit: snapshot.DefaultMaxBytes,
+		beats: map[string]uint64{}}
 }
 
 func (s *memStore) alive(h snapshot.Holder) bool {
@@ -81,7 +87,7 @@ func (s *memStore) claim(q snapshot.ClaimRequest) snapshot.ClaimResult {
 		if !open {
 			return snapshot.ClaimResult{Err: snapshot.ErrNoRoom}
 		}
-		return snapshot.ClaimResult{Claim: r.claim, Created: r.created, Data: r.data, Journal: r.journal}
+		return snapshot.ClaimResult{Claim: r.claim, Created: r.created, Data: r.data, Journal: r.journal, Note: r.note}
 	}
 	fresh, err := verdictOf(r, open, q)
 	if err == nil && open && r.holder != q.Holder && s.alive(r.holder) {
@@ -101,9 +107,10 @@ func (s *memStore) claim(q snapshot.ClaimRequest) snapshot.ClaimResult {
 		n.claim.Incarnation = q.Incarnation
 	case !fresh:
 		n.claim.Incarnation, n.data, n.prev, n.journal = r.claim.Incarnation, r.data, r.prev, r.journal
+		n.note, n.noted = r.note, r.noted
 	}
 	s.rooms[q.Room] = n
-	return snapshot.ClaimResult{Claim: n.claim, Created: fresh, Data: n.data, Journal: n.journal}
+	return snapshot.ClaimResult{Claim: n.claim, Created: fresh, Data: n.data, Journal: n.journal, Note: n.note}
 }
 
 func verdictOf(r *memRoom, open bool, q snapshot.ClaimRequest) (fresh bool, err error) {
@@ -114,6 +121,8 @@ func verdictOf(r *memRoom, open bool, q snapshot.ClaimRequest) (fresh bool, err 
 		return false, nil
 	case q.Incarnation != 0:
 		return false, snapshot.ErrNoRoom
+	case r == nil && q.Floor > 0 && q.Mode != wire.ModeCreate:
+		return false, snapshot.ErrMissing
 	case open && q.Mode == wire.ModeCreate:
 		return false, snapshot.ErrExists
 	case !open && q.Mode == wire.ModeJoin:
@@ -168,7 +177,7 @@ func (s *memStore) close(q snapshot.CloseRequest) error {
 		return err
 	}
 	r := s.rooms[q.Claim.Room]
-	r.closed, r.data, r.journal = true, nil, snapshot.Journal{}
+	r.closed, r.data, r.journal, r.note, r.noted = true, nil, snapshot.Journal{}, nil, 0
 	return nil
 }
 
@@ -227,10 +236,22 @@ func (s *memStore) hold(q snapshot.HoldRequest) error {
 	return nil
 }
 
+func (s *memStore) putNote(q snapshot.NoteRequest) error {
+	if err := s.check(q.Claim, false); err != nil {
+		return err
+	}
+	if r := s.rooms[q.Claim.Room]; q.Number > r.noted {
+		r.noted, r.note = q.Number, q.Note
+	}
+	return nil
+}
+
 // wipe is a store that lost its data.
 func (s *memStore) wipe() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.generation++
+	clear(s.beats)
 	clear(s.leases)
 	clear(s.rooms)
 }
@@ -242,6 +263,8 @@ type view struct {
 	stall  chan struct{}     // calls wait until it is closed; nil: they don't
 	err    error             // calls fail
 	forget int               // so many claim calls lose their answer
+	beats  error             // of beats alone
+	noted  func()            // called after a note
 	hand   func(before bool) // called before and after a hand-off; the answer is lost if the view fails then
 }
 
@@ -251,6 +274,12 @@ func (v *view) fail(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.err = err
+}
+
+func (v *view) failBeats(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.beats = err
 }
 
 // hang makes calls wait until the returned function is called.
@@ -419,6 +448,21 @@ func (v *view) HandOff(ctx context.Context, qs []snapshot.HandOffRequest) ([]sna
 	return out, nil
 }
 
+func (v *view) Note(ctx context.Context, qs []snapshot.NoteRequest) ([]error, error) {
+	if err := v.enter(ctx); err != nil {
+		return nil, err
+	}
+	out := each(qs, v.putNote)
+	v.memStore.mu.Unlock()
+	v.mu.Lock()
+	noted := v.noted
+	v.mu.Unlock()
+	if noted != nil {
+		noted()
+	}
+	return out, nil
+}
+
 func (v *view) Hold(ctx context.Context, qs []snapshot.HoldRequest) ([]error, error) {
 	if err := v.enter(ctx); err != nil {
 		return nil, err
@@ -437,7 +481,7 @@ func (v *view) Load(ctx context.Context, ids []wire.RoomID) ([]snapshot.LoadResu
 		if r == nil {
 			return snapshot.LoadResult{Err: snapshot.ErrNoRoom}
 		}
-		return snapshot.LoadResult{Claim: r.claim, Holder: r.holder, Closed: r.closed, Data: r.data, Journal: r.journal}
+		return snapshot.LoadResult{Claim: r.claim, Holder: r.holder, Closed: r.closed, Data: r.data, Journal: r.journal, Note: r.note}
 	}), nil
 }
 
@@ -445,8 +489,23 @@ func (v *view) List(context.Context, string, int) ([]snapshot.Entry, string, err
 	return nil, "", errors.New("not used by the host")
 }
 
-func (v *view) Mark(context.Context) (string, error) { return "mark", nil }
-func (v *view) Shut() error                          { return nil }
+func (v *view) Beat(ctx context.Context, process string, n uint64) (snapshot.Beat, error) {
+	if err := v.enter(ctx); err != nil {
+		return snapshot.Beat{}, err
+	}
+	defer v.memStore.mu.Unlock()
+	v.mu.Lock()
+	err := v.beats
+	v.mu.Unlock()
+	if err != nil {
+		return snapshot.Beat{}, err
+	}
+	b := snapshot.Beat{Mark: fmt.Sprint("mark ", v.generation), Last: v.memStore.beats[process]}
+	v.memStore.beats[process] = max(n, b.Last)
+	return b, nil
+}
+
+func (v *view) Shut() error { return nil }
 
 func each[Q, A any](qs []Q, f func(Q) A) []A {
 	out := make([]A, len(qs))

@@ -8,22 +8,22 @@ import (
 	"github.com/limpet-games/limpet/rooms"
 )
 
-// storeState is whether durable acks run: neither the lease nor the writer
-// misses the store's answers.
+// storeState is whether durable acks run: neither the lease, nor the writer, nor
+// the beats miss the store's answers.
 type storeState struct {
 	down atomic.Bool
 
-	mu                    sync.Mutex
-	leaseDown, writerDown bool // guarded by mu
+	mu                              sync.Mutex
+	leaseDown, writerDown, beatDown bool // guarded by mu
 }
 
-// storeChanged notes what one of the two sees, and tells the rooms if that
+// storeChanged notes what one of them sees, and tells the rooms if that
 // makes a difference.
 func (h *Host) storeChanged(which *bool, down bool) {
 	s := &h.storeUp
 	s.mu.Lock()
 	*which = down
-	now := s.leaseDown || s.writerDown
+	now := s.leaseDown || s.writerDown || s.beatDown
 	before := s.down.Swap(now)
 	s.mu.Unlock()
 	if before == now {

@@ -99,7 +99,7 @@ func claimed(r snapshot.ClaimRequest, f *fields) snapshot.ClaimResult {
 	c := snapshot.Claim{Room: r.Room, Nonce: r.Nonce}
 	c.Incarnation = wire.Incarnation(f.number())
 	c.Epoch = wire.Epoch(f.number())
-	return snapshot.ClaimResult{Claim: c, Created: f.flag(), Journal: f.journal(), Data: f.bytes()}
+	return snapshot.ClaimResult{Claim: c, Created: f.flag(), Journal: f.journal(), Note: f.note(), Data: f.bytes()}
 }
 
 // claimable picks the held rooms whose holder's lease has ended.

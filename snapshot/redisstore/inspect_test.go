@@ -101,7 +101,7 @@ func TestRights(t *testing.T) {
 	if page, _, err := s.List(ctx, "", 1000); err != nil || len(page) != 1 {
 		t.Error(page, err)
 	}
-	if _, err := s.Mark(ctx); err != nil {
+	if _, err := s.Beat(ctx, "n#1", 1); err != nil {
 		t.Error(err)
 	}
 	if errs, err := s.Close(ctx, []snapshot.CloseRequest{{Claim: c}}); err != nil || errs[0] != nil {

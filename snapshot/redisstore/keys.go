@@ -24,8 +24,6 @@ func (s *Store) leaseKeys(h snapshot.Holder) []string {
 	return []string{key, key + ":taken"}
 }
 
-func (s *Store) markKey() string { return "{" + s.cfg.Prefix + "}:mark" }
-
 // roomOf is the room that a key found by a scan belongs to.
 func (s *Store) roomOf(key string) (wire.RoomID, bool) {
 	name, ok := strings.CutPrefix(key, "{"+s.cfg.Prefix+":")

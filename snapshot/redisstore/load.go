@@ -2,11 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
@@ -50,6 +46,7 @@ func (s *Store) loaded(room wire.RoomID, c *call, r *snapshot.LoadResult, o *out
 		r.Holder = snapshot.Holder(f.text())
 		r.Closed = f.flag()
 		r.Journal = f.journal()
+		r.Note = f.note()
 		r.Data = f.bytes()
 	}
 	if f.err != nil {
@@ -57,23 +54,4 @@ func (s *Store) loaded(room wire.RoomID, c *call, r *snapshot.LoadResult, o *out
 	} else {
 		o.answer(i, err)
 	}
-}
-
-// Mark reads the store's generation, and draws it where there is none.
-func (s *Store) Mark(ctx context.Context) (string, error) {
-	ctx, cancel := snapshot.WithDeadline(ctx)
-	defer cancel()
-	key := s.markKey()
-	mark, err := s.client.Get(ctx, key).Result()
-	if errors.Is(err, redis.Nil) {
-		p := s.client.Pipeline()
-		p.SetArgs(ctx, key, rand.Text(), redis.SetArgs{Mode: "NX"})
-		get := p.Get(ctx, key)
-		_, _ = p.Exec(ctx) // a SET that comes second answers nil, which is fine
-		mark, err = get.Result()
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the store's mark: %w", err)
-	}
-	return mark, nil
 }

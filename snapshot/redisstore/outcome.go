@@ -102,6 +102,14 @@ func (f *fields) journal() (j snapshot.Journal) {
 	return j
 }
 
+// note is nil where there is none.
+func (f *fields) note() []byte {
+	if s := f.text(); s != "" {
+		return []byte(s)
+	}
+	return nil
+}
+
 // bytes is nil where the script answered false, or ended its answer with it.
 func (f *fields) bytes() []byte {
 	if f.err != nil || len(f.all) == 0 || f.all[0] == nil {

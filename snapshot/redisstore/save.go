@@ -49,6 +49,21 @@ func (s *Store) Append(ctx context.Context, reqs []snapshot.AppendRequest) ([]er
 	})
 }
 
+// Note puts notes to rooms in one round trip.
+func (s *Store) Note(ctx context.Context, reqs []snapshot.NoteRequest) ([]error, error) {
+	return s.each(ctx, "note", len(reqs), func(i int) (*call, error) {
+		r := reqs[i]
+		if err := r.Check(); err != nil {
+			return nil, err
+		}
+		return &call{
+			script: noteScript,
+			keys:   []string{s.roomKey(r.Claim.Room)},
+			args:   []any{formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), format(r.Number), r.Note},
+		}, nil
+	})
+}
+
 // Close writes tombstones in one round trip.
 func (s *Store) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]error, error) {
 	return s.each(ctx, "close rooms", len(reqs), func(i int) (*call, error) {

@@ -19,6 +19,10 @@ var (
 	appendSource string
 	//go:embed scripts/hand_off.lua
 	handOffSource string
+	//go:embed scripts/beat.lua
+	beatSource string
+	//go:embed scripts/note.lua
+	noteSource string
 	//go:embed scripts/hold.lua
 	holdSource string
 	//go:embed scripts/close.lua
@@ -38,6 +42,8 @@ var (
 	saveScript      = newScript(saveSource)
 	appendScript    = newScript(appendSource)
 	handOffScript   = newScript(handOffSource)
+	beatScript      = newScript(beatSource)
+	noteScript      = newScript(noteSource)
 	holdScript      = newScript(holdSource)
 	closeScript     = newScript(closeSource)
 	checkScript     = newScript(checkSource)

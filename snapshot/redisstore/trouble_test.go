@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,14 +23,14 @@ func TestFlushed(t *testing.T) {
 	if err := saved(t, s, c, 1, big); err != nil {
 		t.Fatal(err)
 	}
-	mark, err := s.Mark(ctx)
+	mark, err := markOf(ctx, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.client.FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if now, err := s.Mark(ctx); err != nil || now == mark {
+	if now, err := markOf(ctx, s); err != nil || now == mark {
 		t.Errorf("mark after the loss: %q, %v", now, err)
 	}
 	if err := saved(t, s, c, 2, big); !errors.Is(err, snapshot.ErrMissing) {
@@ -63,7 +64,7 @@ func TestKilledAndRestarted(t *testing.T) {
 	if err := saved(t, s, c, 1, big); err != nil {
 		t.Fatal(err)
 	}
-	mark, err := s.Mark(t.Context())
+	mark, err := markOf(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func TestKilledAndRestarted(t *testing.T) {
 	if err != nil || len(res[0].Data) != len(big)+1 {
 		t.Errorf("after the restart: %+v, %v", res, err)
 	}
-	if again, err := s.Mark(t.Context()); again != mark || err != nil {
+	if again, err := markOf(t.Context(), s); again != mark || err != nil {
 		t.Errorf("mark %q became %q, %v", mark, again, err)
 	}
 }
@@ -161,5 +162,50 @@ func TestOutOfMemory(t *testing.T) {
 	maxmemory("0")
 	if err := saved(t, s, c, 2, big); err != nil {
 		t.Errorf("save with room again: %v", err)
+	}
+}
+
+func markOf(ctx context.Context, s *Store) (string, error) {
+	b, err := s.Beat(ctx, "n#1", 0)
+	return b.Mark, err
+}
+
+// A server that comes back from an older copy of its data knows an older beat.
+func TestLostTailShowsInTheBeat(t *testing.T) {
+	url, redis := storetest.StartRedis(t, "--save", "", "--appendonly", "no")
+	s := dialed(t, url)
+	beat := func(n uint64) snapshot.Beat {
+		t.Helper()
+		b, err := s.Beat(t.Context(), "n#1", n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	first := beat(1)
+	if err := s.client.Save(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	beat(2)
+	beat(3)
+	redis.Kill()
+	if err := redis.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if b := beat(4); b.Mark != first.Mark || b.Last != 1 {
+		t.Errorf("after the restart: %+v, first %+v", b, first)
+	}
+}
+
+// Each node of a Cluster that owns a sixteenth of the slots has a mark.
+func TestClusterTags(t *testing.T) {
+	if slot("123456789") != 0x31c3 { // of the specification
+		t.Fatalf("slot %#x", slot("123456789"))
+	}
+	tags := clusterTags("limpet")
+	for i, tag := range tags {
+		if at := slot(strings.Trim(tag, "{}")); at < i*1024 || at >= i*1024+64 {
+			t.Errorf("%s is at slot %d", tag, at)
+		}
 	}
 }

@@ -18,13 +18,14 @@ type row struct {
 	holder             string
 	seq, closed        int64
 	base               int64 // of the journal
+	note               []byte
 	data               []byte
 	hasData            bool
 }
 
 func (r *row) open() bool { return r.epoch > 0 && r.closed == 0 }
 
-const selectRoom = "SELECT incarnation, epoch, nonce, created, holder, seq, closed, base, data, data IS NOT NULL FROM room WHERE name = ?"
+const selectRoom = "SELECT incarnation, epoch, nonce, created, holder, seq, closed, base, note, data, data IS NOT NULL FROM room WHERE name = ?"
 
 // queryer is a transaction or a pool.
 type queryer interface {
@@ -34,7 +35,7 @@ type queryer interface {
 func readRoom(ctx context.Context, q queryer, room wire.RoomID) (row, error) {
 	var r row
 	err := q.QueryRowContext(ctx, selectRoom, string(room)).Scan(
-		&r.incarnation, &r.epoch, &r.nonce, &r.created, &r.holder, &r.seq, &r.closed, &r.base, &r.data, &r.hasData)
+		&r.incarnation, &r.epoch, &r.nonce, &r.created, &r.holder, &r.seq, &r.closed, &r.base, &r.note, &r.data, &r.hasData)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}, nil
 	}
@@ -110,7 +111,7 @@ func claim(ctx context.Context, tx *sql.Tx, req snapshot.ClaimRequest) (snapshot
 	r.epoch = max(r.epoch, int64(req.Floor), nowMS()) + 1
 	r.nonce, r.holder, r.created = int64(req.Nonce), string(req.Holder), fresh
 	if fresh {
-		r.incarnation, r.data, r.base = int64(req.Incarnation), nil, 0
+		r.incarnation, r.data, r.note, r.base = int64(req.Incarnation), nil, nil, 0
 		if r.incarnation == 0 {
 			r.incarnation = r.epoch
 		}
@@ -131,6 +132,8 @@ func verdict(r row, req snapshot.ClaimRequest) (fresh bool, refusal error) {
 		return r.incarnation < want, nil
 	}
 	switch {
+	case r.epoch == 0 && req.Floor > 0 && req.Mode != wire.ModeCreate: // it was seen
+		return false, snapshot.ErrMissing
 	case r.open() && req.Mode == wire.ModeCreate:
 		return false, snapshot.ErrExists
 	case !r.open() && req.Mode == wire.ModeJoin:
@@ -151,7 +154,7 @@ func takeRoom(ctx context.Context, tx *sql.Tx, room wire.RoomID, r row, fresh bo
 	_, err := tx.ExecContext(ctx, `INSERT INTO room (name, incarnation, epoch, nonce, created, holder, seq, closed, data)
 		VALUES (?, ?, ?, ?, 1, ?, 0, 0, NULL)
 		ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, epoch = excluded.epoch, nonce = excluded.nonce,
-			created = 1, holder = excluded.holder, seq = 0, closed = 0, base = 0, data = NULL, prev = NULL`,
+			created = 1, holder = excluded.holder, seq = 0, closed = 0, base = 0, noted = 0, note = NULL, data = NULL, prev = NULL`,
 		string(room), r.incarnation, r.epoch, r.nonce, r.holder)
 	return err
 }
@@ -166,5 +169,6 @@ func claimed(ctx context.Context, tx *sql.Tx, req snapshot.ClaimRequest, r row) 
 		Created: r.created,
 		Data:    r.data,
 		Journal: journal,
+		Note:    r.note,
 	}, err
 }

@@ -38,7 +38,7 @@ func (s *Store) Load(ctx context.Context, rooms []wire.RoomID) ([]snapshot.LoadR
 				Room: room, Incarnation: wire.Incarnation(r.incarnation),
 				Epoch: wire.Epoch(r.epoch), Nonce: snapshot.Nonce(r.nonce),
 			},
-			Holder: snapshot.Holder(r.holder), Closed: r.closed > 0, Data: r.data, Journal: journal,
+			Holder: snapshot.Holder(r.holder), Closed: r.closed > 0, Data: r.data, Journal: journal, Note: r.note,
 		}
 	}
 	return out, nil

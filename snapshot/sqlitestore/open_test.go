@@ -67,7 +67,7 @@ func TestOpenTogether(t *testing.T) {
 				return
 			}
 			defer s.Shut()
-			if marks[i], err = s.Mark(context.Background()); err != nil {
+			if marks[i], err = markOf(context.Background(), s); err != nil {
 				t.Error(err)
 			}
 		})
@@ -90,7 +90,7 @@ func TestReopenKeepsRooms(t *testing.T) {
 	if errs, err := s.Save(t.Context(), []snapshot.SaveRequest{{Claim: res[0].Claim, Seq: 1, Data: []byte("kept")}}); err != nil || errs[0] != nil {
 		t.Fatal(errs, err)
 	}
-	mark, err := s.Mark(t.Context())
+	mark, err := markOf(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestReopenKeepsRooms(t *testing.T) {
 	if err != nil || string(got[0].Data) != "kept" || got[0].Claim != res[0].Claim {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if again, err := s.Mark(t.Context()); again != mark || err != nil {
+	if again, err := markOf(t.Context(), s); again != mark || err != nil {
 		t.Errorf("mark %q became %q, %v", mark, again, err)
 	}
 }
@@ -198,7 +198,7 @@ func TestDeadline(t *testing.T) {
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if _, err := s.Mark(t.Context()); err != nil {
+	if _, err := markOf(t.Context(), s); err != nil {
 		t.Errorf("a reader waits for the writer: %v", err)
 	}
 	if err := tx.Rollback(); err != nil {
@@ -233,5 +233,28 @@ func TestTombstonesAreSwept(t *testing.T) {
 	res, err := s.Load(ctx, []wire.RoomID{"k/old", "k/new"})
 	if err != nil || !errors.Is(res[0].Err, snapshot.ErrNoRoom) || !res[1].Closed {
 		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+func markOf(ctx context.Context, s *Store) (string, error) {
+	b, err := s.Beat(ctx, "n#1", 0)
+	return b.Mark, err
+}
+
+func TestReplacedFileIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(t.Context(), dir, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shut()
+	if _, err := s.Beat(t.Context(), "n#1", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, FileName), filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := s.Beat(t.Context(), "n#1", 2); err == nil {
+		t.Errorf("beat in a file that is gone: %+v", b)
 	}
 }

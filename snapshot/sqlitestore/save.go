@@ -34,6 +34,22 @@ func (s *Store) Save(ctx context.Context, reqs []snapshot.SaveRequest) ([]error,
 	})
 }
 
+// Note puts notes to rooms, a transaction for up to 128 of them.
+func (s *Store) Note(ctx context.Context, reqs []snapshot.NoteRequest) ([]error, error) {
+	return s.each(ctx, "note", len(reqs), func(ctx context.Context, tx *sql.Tx, i int) (error, error) {
+		r := reqs[i]
+		if err := r.Check(); err != nil {
+			return err, nil
+		}
+		if verdict, err := standing(ctx, tx, r.Claim, false); verdict != nil || err != nil {
+			return verdict, err
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE room SET noted = ?, note = ? WHERE name = ? AND noted < ?",
+			int64(r.Number), r.Note, string(r.Claim.Room), int64(r.Number))
+		return nil, err
+	})
+}
+
 // Close writes tombstones, and takes away those that have stood long enough.
 func (s *Store) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]error, error) {
 	swept := false
@@ -51,7 +67,7 @@ func (s *Store) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]erro
 		if verdict, err := standing(ctx, tx, c, true); verdict != nil || err != nil {
 			return verdict, err
 		}
-		_, err := tx.ExecContext(ctx, "UPDATE room SET closed = ?, base = 0, data = NULL, prev = NULL WHERE name = ? AND closed = 0", nowMS(), string(c.Room))
+		_, err := tx.ExecContext(ctx, "UPDATE room SET closed = ?, base = 0, noted = 0, note = NULL, data = NULL, prev = NULL WHERE name = ? AND closed = 0", nowMS(), string(c.Room))
 		if err != nil {
 			return nil, err
 		}

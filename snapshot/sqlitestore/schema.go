@@ -5,12 +5,13 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
+	"os"
 
 	"github.com/limpet-games/limpet/snapshot"
 )
 
 // schemaVersion is the file's user_version. An older one is brought up to it.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // Nonces are 64-bit numbers kept as SQLite's signed ones. A lease that has
 // ended has expiry 0: a clock that is set back does not bring it to life.
@@ -62,6 +63,12 @@ CREATE TABLE aside (
 );
 `
 
+// noteSchema came with version 4.
+const noteSchema = `
+ALTER TABLE room ADD COLUMN noted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE room ADD COLUMN note BLOB;
+`
+
 // migrate makes the tables in a new file and refuses one of a newer build.
 func (s *Store) migrate(ctx context.Context) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
@@ -88,7 +95,12 @@ func (s *Store) migrate(ctx context.Context) error {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, generationSchema); err != nil {
+		if have < 3 {
+			if _, err := tx.ExecContext(ctx, generationSchema); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, noteSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
@@ -96,13 +108,18 @@ func (s *Store) migrate(ctx context.Context) error {
 	})
 }
 
-// Mark reads the store's generation, which is drawn with the file.
-func (s *Store) Mark(ctx context.Context) (string, error) {
+// Beat reads the store's generation, which is drawn with the file. While the file
+// is there nothing that was committed leaves it, so beats need not be kept. A file
+// that was removed or replaced under its processes can't be written any more.
+func (s *Store) Beat(ctx context.Context, _ string, n uint64) (snapshot.Beat, error) {
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
-	var mark string
-	if err := s.read.QueryRowContext(ctx, "SELECT value FROM mark").Scan(&mark); err != nil {
-		return "", fmt.Errorf("read the store's mark: %w", plain(err))
+	b := snapshot.Beat{Last: n}
+	if err := s.read.QueryRowContext(ctx, "SELECT value FROM mark").Scan(&b.Mark); err != nil {
+		return snapshot.Beat{}, fmt.Errorf("read the store's mark: %w", plain(err))
 	}
-	return mark, nil
+	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
+		return snapshot.Beat{}, fmt.Errorf("%s was removed or replaced while it is in use: restart its hosts", s.path)
+	}
+	return b, nil
 }

@@ -45,6 +45,8 @@ type Store struct {
 	write *sql.DB // one connection: SQLite has one writer at a time
 	read  *sql.DB
 	pace  pace
+	path  string
+	file  os.FileInfo // as it was opened
 }
 
 var _ snapshot.Store = (*Store)(nil)
@@ -75,7 +77,7 @@ func open(ctx context.Context, dir string, cfg Config) (*Store, error) {
 	if err := usable(dir, path); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg}
+	s := &Store{cfg: cfg, path: path}
 	if s.write, err = connect(path, "immediate", 1); err != nil {
 		return nil, err
 	}
@@ -83,6 +85,9 @@ func open(ctx context.Context, dir string, cfg Config) (*Store, error) {
 		return nil, errors.Join(err, s.write.Close())
 	}
 	if err := s.migrate(ctx); err != nil {
+		return nil, errors.Join(err, s.Shut())
+	}
+	if s.file, err = os.Stat(path); err != nil {
 		return nil, errors.Join(err, s.Shut())
 	}
 	return s, nil

@@ -96,6 +96,8 @@ func (m *model) verdict(r *modelRoom, open bool, req snapshot.ClaimRequest) (fre
 		return false, snapshot.ErrNoRoom
 	}
 	switch {
+	case r == nil && req.Floor > 0 && req.Mode != wire.ModeCreate:
+		return false, snapshot.ErrMissing
 	case open && req.Mode == wire.ModeCreate:
 		return false, snapshot.ErrExists
 	case !open && req.Mode == wire.ModeJoin:

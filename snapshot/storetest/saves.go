@@ -259,17 +259,53 @@ func testLoad(t *testing.T, f *fixture) {
 	}
 }
 
-func testMark(t *testing.T, f *fixture) {
-	var marks []string
-	for _, s := range []snapshot.Store{f.a, f.b, f.a} {
-		m, err := s.Mark(timeout(t))
-		if err != nil || m == "" {
-			t.Fatalf("mark %q, %v", m, err)
+func testBeat(t *testing.T, f *fixture) {
+	beat := func(s snapshot.Store, process string, n uint64) snapshot.Beat {
+		t.Helper()
+		b, err := s.Beat(timeout(t), process, n)
+		if err != nil || b.Mark == "" {
+			t.Fatalf("beat %d: %+v, %v", n, b, err)
 		}
-		marks = append(marks, m)
+		return b
 	}
-	if marks[0] != marks[1] || marks[0] != marks[2] {
-		t.Errorf("marks differ: %v", marks)
+	process := fmt.Sprintf("n1#%d", nonce())
+	first := beat(f.a, process, 1)
+	for n := uint64(2); n < 5; n++ {
+		if b := beat([]snapshot.Store{f.a, f.b}[n%2], process, n); b.Mark != first.Mark || b.Last < n-1 {
+			t.Errorf("beat %d after %d: %+v, first %+v", n, n-1, b, first)
+		}
+	}
+	// One that comes late, and one that only asks, take nothing back.
+	beat(f.b, process, 2)
+	beat(f.b, process, 0)
+	if b := beat(f.a, process, 5); b.Last < 4 {
+		t.Errorf("beat 5: %+v", b)
+	}
+	if b := beat(f.b, process+"2", 1); b.Mark != first.Mark {
+		t.Errorf("another process sees another store: %+v, %+v", b, first)
+	}
+}
+
+// A room that was seen and of which the store knows nothing is lost, not new.
+func testSeenRoomIsLost(t *testing.T, f *fixture) {
+	h := lease(t, f.a, "n1")
+	for _, mode := range []wire.Mode{wire.ModeJoin, wire.ModeJoinOrCreate} {
+		got := claim(t, f.a, snapshot.ClaimRequest{Room: "k/a", Holder: h, Mode: mode, Floor: 5})
+		wantErr(t, "claim of a room that was seen", got.Err, snapshot.ErrMissing)
+	}
+	got := claim(t, f.a, snapshot.ClaimRequest{Room: "k/a", Holder: h, Mode: wire.ModeCreate, Floor: 5})
+	if got.Err != nil || !got.Created {
+		t.Fatalf("create: %+v", got)
+	}
+	// One that is known to be closed is no longer there, and may be made anew.
+	if err := closeRoom(t, f.a, got.Claim); err != nil {
+		t.Fatal(err)
+	}
+	floor := got.Claim.Epoch
+	wantErr(t, "join of a closed room",
+		claim(t, f.a, snapshot.ClaimRequest{Room: "k/a", Holder: h, Mode: wire.ModeJoin, Floor: floor}).Err, snapshot.ErrNoRoom)
+	if again := claim(t, f.a, snapshot.ClaimRequest{Room: "k/a", Holder: h, Mode: wire.ModeJoinOrCreate, Floor: floor}); again.Err != nil || !again.Created {
+		t.Errorf("made anew: %+v", again)
 	}
 }
 

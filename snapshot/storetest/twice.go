@@ -71,3 +71,16 @@ func (s *twice) Mend(ctx context.Context, reqs []snapshot.MendRequest) ([]snapsh
 	_, _ = s.Store.Mend(ctx, reqs)
 	return s.Store.Mend(ctx, reqs)
 }
+
+func (s *twice) Beat(ctx context.Context, process string, n uint64) (snapshot.Beat, error) {
+	b, err := s.Store.Beat(ctx, process, n)
+	if again, err := s.Store.Beat(ctx, process, n); err != nil || again.Last < b.Last || again.Mark != b.Mark {
+		s.t.Errorf("beat %d: %+v, and again %+v, %v", n, b, again, err)
+	}
+	return b, err
+}
+
+func (s *twice) Note(ctx context.Context, reqs []snapshot.NoteRequest) ([]error, error) {
+	_, _ = s.Store.Note(ctx, reqs)
+	return s.Store.Note(ctx, reqs)
+}

@@ -4,9 +4,10 @@
 --      5 incarnation of a live copy or 0, 6 nonce whose holder is known to have
 --      ended or "", 7.. holders known to have ended
 local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'created', 'holder', 'closed', 'data', 'blob',
-	'jbase', 'jlast', 'pblob')
+	'jbase', 'jlast', 'pblob', 'note')
 local inc, epoch = tonumber(r[1] or '0'), tonumber(r[2] or '0')
 local held, owner, closed, data, blob = r[3], r[5], r[6], r[7], r[8]
+local note = r[12] or ''
 local holder, nonce, mode, floor = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local wanted = tonumber(ARGV[5])
 local open = epoch > 0 and not closed
@@ -14,7 +15,7 @@ local open = epoch > 0 and not closed
 local function number(n) return string.format('%.0f', n) end
 local base, last, entries = r[9] or '0', r[10] or r[9] or '0', {}
 local function take(created)
-	return {'OK', number(inc), number(epoch), created and '1' or '0', base, entries, data or false}
+	return {'OK', number(inc), number(epoch), created and '1' or '0', base, entries, note, data or false}
 end
 local function fetch()
 	if blob then data = redis.call('GET', blob) end
@@ -28,6 +29,9 @@ if held == nonce and owner == holder then
 	if not fetch() and wanted == 0 then return {'LOST'} end
 	return take(r[4] == '1')
 end
+
+-- A room that was seen and has left no record is lost, not new.
+if epoch == 0 and floor > 0 and wanted == 0 and mode ~= 'create' then return {'LOST'} end
 
 local fresh
 if wanted > 0 then
@@ -60,10 +64,10 @@ end
 inc = wanted > 0 and wanted or epoch
 redis.call('HSET', KEYS[1], 'inc', number(inc), 'epoch', number(epoch), 'nonce', nonce, 'created', '1',
 	'holder', holder, 'seq', '0')
-redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'pdata', 'pblob', 'len', 'jbase', 'jlast')
+redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'pdata', 'pblob', 'len', 'jbase', 'jlast', 'note', 'noted')
 redis.call('PERSIST', KEYS[1])
 redis.call('UNLINK', KEYS[2])
 if blob then redis.call('UNLINK', blob) end
 if r[11] then redis.call('UNLINK', r[11]) end
-data, base, entries = false, '0', {}
+data, base, entries, note = false, '0', {}, ''
 return take(true)

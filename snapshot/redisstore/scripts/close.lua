@@ -6,7 +6,7 @@ if not r[1] or tonumber(r[1]) < tonumber(ARGV[1]) then return 'MISSING' end
 if r[1] ~= ARGV[1] or r[2] ~= ARGV[2] then return 'FENCED' end
 if r[3] then return 'OK' end
 redis.call('HSET', KEYS[1], 'closed', '1')
-redis.call('HDEL', KEYS[1], 'data', 'blob', 'pdata', 'pblob', 'len', 'jbase', 'jlast')
+redis.call('HDEL', KEYS[1], 'data', 'blob', 'pdata', 'pblob', 'len', 'jbase', 'jlast', 'note', 'noted')
 redis.call('UNLINK', KEYS[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if r[4] then redis.call('UNLINK', r[4]) end

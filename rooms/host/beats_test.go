@@ -1,0 +1,182 @@
+package host
+
+import (
+	"maps"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/snapshot"
+	"github.com/limpet-games/limpet/wire"
+	"github.com/limpet-games/limpet/wire/peer"
+)
+
+// back takes the store back to what it was when image was made, but for leases.
+func (s *memStore) image() (back func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	saved := map[wire.RoomID]memRoom{}
+	for id, r := range s.rooms {
+		saved[id] = *r
+	}
+	beats := maps.Clone(s.beats)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		clear(s.rooms)
+		for id, r := range saved {
+			s.rooms[id] = &r
+		}
+		s.beats = beats
+	}
+}
+
+// saved is a room's checkpoint in the store.
+func (s *memStore) saved(id wire.RoomID) memRoom {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.rooms[id]; r != nil {
+		return *r
+	}
+	return memRoom{}
+}
+
+// A store that comes back without its last writes, with leases and all, gets them
+// again within two seconds: those of live rooms, and those of rooms that have
+// left.
+func TestLostTailIsWrittenAgain(t *testing.T) {
+	for name, k := range map[string]rooms.Kind{"checkpoint": tallyKind(), "journal": journaled(tallyKind())} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k.EmptyAfter = time.Second
+				k.Grace = time.Second
+				mem := newMemStore()
+				h := start(t, mem, "a#1", k)
+				_, p, _ := joined(t, h, "tally/one")
+				l2, q, _ := joined(t, h, "tally/parked")
+				time.Sleep(2 * time.Second)
+				back := mem.image()
+				p.moves(1, 3)
+				p.waitAck(t, 3, 3)
+				q.moves(1, 3)
+				q.waitAck(t, 3, 3)
+				h.linkDown(l2)
+				until(t, "the empty room is unloaded", func() bool { return h.find("tally/parked") == nil })
+				live, parked := mem.saved("tally/one"), mem.saved("tally/parked")
+				back()
+				lost := time.Now()
+				until(t, "both are written again", func() bool {
+					a, b := mem.saved("tally/one"), mem.saved("tally/parked")
+					return a.seq > live.seq && string(b.data) == string(parked.data)
+				})
+				if took := time.Since(lost); took > 2*time.Second {
+					t.Errorf("written again after %s", took)
+				}
+				if now := mem.saved("tally/one"); now.claim != live.claim {
+					t.Errorf("claim %+v became %+v", live.claim, now.claim)
+				}
+			})
+		})
+	}
+}
+
+// A store that was emptied, but for the leases, gets every room again, in a higher
+// epoch of the same incarnation; also one whose kind is not saved has its claim.
+func TestEmptiedStoreGetsEveryRoomAgain(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), journaled(tallyKind()), fleetingKind()} {
+		t.Run(k.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := newMemStore()
+				h := start(t, mem, "a#1", k)
+				id := wire.Room(k.Name, "one")
+				l, p, first := joined(t, h, id)
+				p.moves(1, 3)
+				p.waitAck(t, 3, 3)
+				mem.mu.Lock()
+				leases := maps.Clone(mem.leases)
+				mem.mu.Unlock()
+				mem.wipe()
+				mem.mu.Lock()
+				maps.Copy(mem.leases, leases)
+				mem.mu.Unlock()
+				lost := time.Now()
+				until(t, "the room is in the store", func() bool {
+					r := mem.saved(id)
+					return r.claim.Epoch > 0 && (k.Durability == rooms.None() || r.seq > 0)
+				})
+				if took := time.Since(lost); took > 2*time.Second {
+					t.Errorf("written again after %s", took)
+				}
+				r := mem.saved(id)
+				if r.claim.Incarnation != first.at.Incarnation || r.claim.Epoch <= first.at.Epoch {
+					t.Errorf("claim %+v after incarnation %d epoch %d", r.claim, first.at.Incarnation, first.at.Epoch)
+				}
+				l.wait(t, "gone", isGone(7, wire.CodeNone))
+				at := first.at
+				at.Seq = 3
+				if again := p.attach(t, peer.WhyReattach, at); again.at.How != wire.HowResumed || again.at.Applied != 3 {
+					t.Errorf("attach: %v %+v", again, again.at)
+				}
+			})
+		})
+	}
+}
+
+// A cold room that the store lost is not created anew for one who knows of it.
+func TestColdRoomThatTheStoreLost(t *testing.T) {
+	h := start(t, newMemStore(), "a#1", tallyKind(), fleetingKind())
+	for _, mode := range []wire.Mode{wire.ModeJoin, wire.ModeJoinOrCreate} {
+		if _, err := h.Activate(t.Context(), "tally/cold", mode, 5); wire.CodeOf(err).Code != wire.CodeStateLost {
+			t.Errorf("mode %d: %v", mode, err)
+		}
+	}
+	if _, err := h.Activate(t.Context(), "tally/cold", wire.ModeCreate, 5); err != nil {
+		t.Errorf("a room that is to be created: %v", err)
+	}
+	// A kind of which nothing is kept can lose nothing.
+	if _, err := h.Activate(t.Context(), "fleeting/cold", wire.ModeJoin, 5); wire.CodeOf(err).Code != wire.CodeNoRoom {
+		t.Errorf("fleeting: %v", err)
+	}
+	if _, err := h.Activate(t.Context(), "fleeting/cold", wire.ModeJoinOrCreate, 5); err != nil {
+		t.Errorf("fleeting: %v", err)
+	}
+}
+
+// A store that takes leases but no writes, as a Redis that is out of memory,
+// pauses durable acks within a second.
+func TestStoreThatTakesNoWritesIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, newMemStore(), "a#1", tallyKind())
+		l, _, _ := joined(t, h, "tally/one")
+		time.Sleep(time.Second)
+		l.forget()
+		h.store.failBeats(errDown)
+		began := time.Now()
+		l.wait(t, "store paused", isTold(wire.TypeStore))
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("told after %s", took)
+		}
+		l.forget()
+		h.store.failBeats(nil)
+		l.wait(t, "store runs", isTold(wire.TypeStore))
+	})
+}
+
+func TestKeptWritesAreBounded(t *testing.T) {
+	var k keptWrites
+	now := time.Now()
+	for range 3 {
+		k.add(now, snapshot.SaveRequest{Seq: 1, Data: make([]byte, keptBytes/2)})
+	}
+	if len(k.list) != 2 || k.bytes != keptBytes {
+		t.Errorf("%d writes of %d bytes are kept", len(k.list), k.bytes)
+	}
+	if n := len(k.all(now.Add(2 * keptFor))); n > 0 {
+		t.Errorf("%d are repeated after their time", n)
+	}
+	k.add(now.Add(2*keptFor), snapshot.SaveRequest{Seq: 1})
+	if len(k.list) != 1 || k.bytes != 0 {
+		t.Errorf("%d writes of %d bytes are kept", len(k.list), k.bytes)
+	}
+}
