@@ -131,7 +131,7 @@ type mate struct {
 func (v *vault) last() uint64 { return v.base + uint64(len(v.entries)) }
 
 type journalWorld struct {
-	t     *rapid.T
+	t     dice
 	kind  rooms.Kind
 	room  *Room
 	epoch wire.Epoch
@@ -296,7 +296,7 @@ func (w *journalWorld) who(m *mate) peer.Who {
 }
 
 func (w *journalWorld) mate() *mate {
-	id := wire.MemberID(rapid.IntRange(1, 5).Draw(w.t, "member"))
+	id := wire.MemberID(w.t.between(1, 5, "member"))
 	m := w.mates[id]
 	if m == nil || m.over {
 		m = &mate{id: id + wire.MemberID(10*len(w.mates)+10*w.crash), gen: 1}
@@ -309,10 +309,10 @@ func (w *journalWorld) mate() *mate {
 	return m
 }
 
-func (w *journalWorld) step(*rapid.T) {
+func (w *journalWorld) step() {
 	m := w.mate()
 	r := w.room
-	switch rapid.IntRange(0, 12).Draw(w.t, "what") {
+	switch w.t.between(0, 12, "what") {
 	case 0, 1, 2:
 		if m.asks || m.over {
 			return
@@ -321,7 +321,7 @@ func (w *journalWorld) step(*rapid.T) {
 		a.Instance[0] = byte(m.id)
 		if !m.in {
 			a.Why, a.Incarnation = peer.WhyJoin, 0
-			if rapid.IntRange(0, 5).Draw(w.t, "refused") == 0 {
+			if w.t.between(0, 5, "refused") == 0 {
 				a.Data = []byte("no")
 			}
 		}
@@ -330,7 +330,10 @@ func (w *journalWorld) step(*rapid.T) {
 	case 3, 4, 5, 6:
 		if m.in && !m.over {
 			m.sent++
-			data := rapid.SliceOfN(rapid.Byte(), 2, 4).Draw(w.t, "data")
+			data := make([]byte, w.t.between(2, 4, "data"))
+			for i := range data {
+				data[i] = byte(w.t.between(0, 255, "byte"))
+			}
 			r.Input(w.now, w, w.who(m), m.sent, data)
 		}
 	case 7:
@@ -341,12 +344,12 @@ func (w *journalWorld) step(*rapid.T) {
 	case 8:
 		r.Detach(w.now, w, w.who(m))
 	case 9:
-		if m.in && rapid.IntRange(0, 3).Draw(w.t, "leave") == 0 {
+		if m.in && w.t.between(0, 3, "leave") == 0 {
 			m.sent++
 			r.Leave(w.now, w, w.who(m), m.sent)
 		}
 	case 10:
-		if rapid.IntRange(0, 3).Draw(w.t, "port") == 0 {
+		if w.t.between(0, 3, "port") == 0 {
 			r.PortDown(w.now, w)
 		}
 	}
@@ -361,14 +364,14 @@ func (w *journalWorld) end() {
 	w.hear()
 }
 
-func (w *journalWorld) sleep(*rapid.T) {
-	w.now = w.now.Add(time.Duration(rapid.IntRange(0, 400).Draw(w.t, "ms")) * time.Millisecond)
+func (w *journalWorld) sleep() {
+	w.now = w.now.Add(time.Duration(w.t.between(0, 400, "ms")) * time.Millisecond)
 	w.room.Tick(w.now)
 	w.room.Flush(w.now)
 	w.end()
 }
 
-func (w *journalWorld) encode(*rapid.T) {
+func (w *journalWorld) encode() {
 	if w.cut != nil || w.room.Waiting() > 0 {
 		return
 	}
@@ -379,18 +382,18 @@ func (w *journalWorld) encode(*rapid.T) {
 	w.body, w.cut = body, &cut
 }
 
-func (w *journalWorld) die(*rapid.T) {
-	if rapid.IntRange(0, 1).Draw(w.t, "die") == 0 {
+func (w *journalWorld) die() {
+	if w.t.between(0, 1, "die") == 0 {
 		return
 	}
 	w.crash++
-	w.now = w.now.Add(time.Duration(rapid.IntRange(-50, 900).Draw(w.t, "outage ms")) * time.Millisecond)
+	w.now = w.now.Add(time.Duration(w.t.between(-50, 900, "outage ms")) * time.Millisecond)
 	w.boot()
 }
 
 // park stops the room as planned and starts it again.
-func (w *journalWorld) park(*rapid.T) {
-	if rapid.IntRange(0, 3).Draw(w.t, "park") > 0 {
+func (w *journalWorld) park() {
+	if w.t.between(0, 3, "park") > 0 {
 		return
 	}
 	w.room.Stop(w.now)
@@ -405,8 +408,8 @@ func (w *journalWorld) park(*rapid.T) {
 }
 
 // move takes the room live to another copy, as it is.
-func (w *journalWorld) move(*rapid.T) {
-	if rapid.IntRange(0, 1).Draw(w.t, "move") > 0 {
+func (w *journalWorld) move() {
+	if w.t.between(0, 1, "move") > 0 {
 		return
 	}
 	w.saved()
@@ -424,7 +427,7 @@ func (w *journalWorld) move(*rapid.T) {
 	w.body, w.cut = body, &cut
 	w.saved()
 	seq, here := w.room.seq, w.room.Connected()
-	w.now = w.now.Add(time.Duration(rapid.IntRange(-50, 300).Draw(w.t, "pause ms")) * time.Millisecond)
+	w.now = w.now.Add(time.Duration(w.t.between(-50, 300, "pause ms")) * time.Millisecond)
 	w.epoch++
 	r, err := New(Config{
 		Kind: w.kind, Room: "k/x", Incarnation: 1, Epoch: w.epoch, Seed: uint64(w.epoch),
@@ -444,38 +447,52 @@ func (w *journalWorld) move(*rapid.T) {
 	w.moves++
 }
 
+// acts are what can happen.
+func (w *journalWorld) acts() map[string]func() {
+	return map[string]func(){
+		"step": w.step, "step more": w.step, "step again": w.step, "step on": w.step,
+		"store some": func() { w.store(w.t.between(0, 5, "n")) },
+		"store all":  func() { w.store(len(w.pend)) },
+		"sleep":      w.sleep, "encode": w.encode, "saved": w.saved,
+		"die": w.die, "park": w.park, "move": w.move,
+	}
+}
+
+func newJournalWorld(t dice, ticks bool) *journalWorld {
+	w := &journalWorld{t: t, now: start, epoch: 1, mates: map[wire.MemberID]*mate{}}
+	w.v.heard = map[wire.Seq]string{}
+	var err error
+	w.kind, err = rooms.Kind{
+		Name: "k", Durability: rooms.Journal(), Grace: 700 * time.Millisecond, TickRate: 10,
+		ResumeMessages: 1 << 16, ResumeBytes: 1 << 24,
+		New: func() rooms.Handler {
+			if ticks {
+				return beating{&trader{}}
+			}
+			return &trader{}
+		},
+	}.Checked()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.boot()
+	return w
+}
+
 // TestJournalReplaysEverythingThatWasHeard crashes a journaled room at any
-// point of random lives: whatever anyone heard is what the next owner says
-// under the same number, no member that joined is rewound, and no input that
-// was told to be durable is lost.
+// point of random lives, and moves it: whatever anyone heard is what the next
+// owner says under the same number, no member that joined is rewound, and no
+// input that was told to be durable is lost.
 func TestJournalReplaysEverythingThatWasHeard(t *testing.T) {
 	for name, ticks := range map[string]bool{"ticks": true, "no ticks": false} {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				w := &journalWorld{t: rt, now: start, epoch: 1, mates: map[wire.MemberID]*mate{}}
-				w.v.heard = map[wire.Seq]string{}
-				var err error
-				w.kind, err = rooms.Kind{
-					Name: "k", Durability: rooms.Journal(), Grace: 700 * time.Millisecond, TickRate: 10,
-					ResumeMessages: 1 << 16, ResumeBytes: 1 << 24,
-					New: func() rooms.Handler {
-						if ticks {
-							return beating{&trader{}}
-						}
-						return &trader{}
-					},
-				}.Checked()
-				if err != nil {
-					rt.Fatal(err)
+				w := newJournalWorld(drawn{rt}, ticks)
+				acts := map[string]func(*rapid.T){}
+				for name, f := range w.acts() {
+					acts[name] = func(*rapid.T) { f() }
 				}
-				w.boot()
-				rt.Repeat(map[string]func(*rapid.T){
-					"step": w.step, "step more": w.step, "step again": w.step, "step on": w.step,
-					"store some": func(*rapid.T) { w.store(rapid.IntRange(0, 5).Draw(w.t, "n")) },
-					"store all":  func(*rapid.T) { w.store(len(w.pend)) },
-					"sleep":      w.sleep, "encode": w.encode, "saved": func(*rapid.T) { w.saved() },
-					"die": w.die, "park": w.park, "move": w.move,
-				})
+				rt.Repeat(acts)
 			})
 		})
 	}
