@@ -29,7 +29,8 @@ func startCrowdOf(ctx context.Context, t *testing.T, kind string, hosts, gateway
 	t.Helper()
 	c := &crowd{Cluster: startCluster(t, hosts, gateways), rec: newRecorder()}
 	var err error
-	c.fleet, err = load.Join(ctx, load.Config{URLs: c.URLs(), Kind: kind, Rooms: rooms, PerRoom: members, OnEvent: c.rec.event, Record: true})
+	c.fleet, err = load.Join(ctx, load.Config{URLs: c.URLs(), Kind: kind, Rooms: rooms, PerRoom: members, OnEvent: c.rec.event, Record: true,
+		Journaled: kind == "ledger-journal"})
 	if err != nil {
 		t.Fatal(err)
 	}

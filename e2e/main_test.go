@@ -31,15 +31,16 @@ func run(m *testing.M) int {
 }
 
 // program builds a package of this module once and returns the binary.
-func program(t testing.TB, pkg string) string {
+func program(t testing.TB, pkg string, flags ...string) string {
 	t.Helper()
-	path := filepath.Join(bin, strings.ReplaceAll(pkg, "/", "-"))
+	path := filepath.Join(bin, strings.ReplaceAll(pkg, "/", "-")+strings.Join(flags, ""))
 	building.Lock()
 	defer building.Unlock()
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/limpet-games/limpet/"+pkg).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", append(append([]string{"build", "-o", path}, flags...),
+		"github.com/limpet-games/limpet/"+pkg)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}

@@ -33,7 +33,8 @@ var allowed = map[string]map[string]string{
 	"internal/certs":    {outside: "logs and metrics"},
 	"internal/pressure": {outside: "logs and metrics"},
 	"snapshot": {
-		"wire": "rooms' ids and epochs", outside: "checksums, compression, logs and metrics",
+		"wire": "rooms' ids and epochs", "internal/fault": "points where tests kill it",
+		outside: "checksums, compression, logs and metrics",
 	},
 	"snapshot/redisstore": {
 		"snapshot": "the contract", "wire": "rooms' ids and epochs", outside: "the Redis client",
@@ -60,7 +61,8 @@ var allowed = map[string]map[string]string{
 		"wire": "ids and frames", "wire/peer": "messages to gateways",
 	},
 	"rooms/host": {
-		"wire": "ids and errors", "wire/peer": "messages to gateways", "internal/link": "links to gateways and hosts",
+		"internal/fault": "points where tests kill it",
+		"wire":           "ids and errors", "wire/peer": "messages to gateways", "internal/link": "links to gateways and hosts",
 		"snapshot/...": "claims and checkpoints", "directory": "it is a directory's host",
 		"rooms": "kinds", "rooms/internal/actor": "the rooms it runs",
 		"internal/query": "questions to its rooms", "internal/daemon": "host.Main is a whole process", "internal/pressure": "what it must refuse", outside: "logs and metrics",
@@ -79,6 +81,7 @@ var allowed = map[string]map[string]string{
 	"client":         {"wire": "the client protocol", outside: "the WebSocket dialler"},
 	"games/...":      {"rooms": "the API, as any game would", "games/...": "parts of one game"},
 	"web":            {},
+	"internal/fault": {},
 	"internal/query": {outside: "CBOR"},
 	"internal/daemon": {
 		"wire": "ids and errors", "internal/query": "the language of POST /v1/query", "web": "the operator's page", "internal/link": "the process's links",

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/limpet-games/limpet/internal/fault"
 )
 
 // Run sends what is submitted until ctx is done. It then waits for the calls
@@ -57,7 +59,9 @@ func (w *Writer) send(ctx context.Context, batch []*entry) {
 	}
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.Timeout)
+	fault.Point("save.before-store")
 	errs, err := w.cfg.Store.Save(ctx, reqs)
+	fault.Point("save.stored")
 	cancel()
 	if err == nil && len(errs) != len(reqs) {
 		err = fmt.Errorf("save checkpoints: %d answers to %d requests", len(errs), len(reqs))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/snapshot"
@@ -171,9 +172,14 @@ func (h *Host) land(f *flight) {
 // bring claims a room, loads it and starts it.
 func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error) {
 	began := time.Now()
+	fault.Point("claim.before")
 	g, err := h.claimFor(ctx, f.kind, f.id, f.mode, f.floor)
 	if err != nil {
 		return directory.Location{}, refusal(err)
+	}
+	fault.Point("claim.granted")
+	if f.floor > 0 {
+		fault.Point("takeover.granted")
 	}
 	if wait := h.heedNote(g); wait > 0 {
 		return directory.Location{}, quarantine(wait)
@@ -187,9 +193,14 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 		}
 		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 1000, Text: "the room's state does not load"}
 	}
+	fault.Point("restore.loaded")
+	if f.floor > 0 {
+		fault.Point("takeover.loaded")
+	}
 	if !h.enter(r) {
 		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 100, Text: "host lost its lease meanwhile"}
 	}
+	fault.Point("restore.entered")
 	r.log.Info().Bool("created", g.Created).Int("bytes", len(g.Data)).Dur("took_ms", time.Since(began)).Msg("room started")
 	return r.location(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/snapshot"
 )
 
@@ -202,7 +203,9 @@ func (a *appender) send(ctx context.Context, batch []*tail, reqs []snapshot.Appe
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendWithin)
 	defer cancel()
+	fault.Point("journal.before-append")
 	errs, err := a.store.Append(ctx, reqs)
+	fault.Point("journal.appended")
 	if err == nil && len(errs) != len(reqs) {
 		err = fmt.Errorf("%d answers to %d requests", len(errs), len(reqs))
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/snapshot"
@@ -159,6 +160,7 @@ func (a *arrival) take(h *Host, c arriveCall) ([]byte, error) {
 		h.log.Error().Err(err).Str("room", string(a.Room)).Msg("room that moves here does not load")
 		return nil, wire.Refuse(wire.CodeRefused, "the room's state does not load: "+err.Error())
 	}
+	fault.Point("arrive.prepared")
 	a.ready, a.data = ready, nil
 	close(a.whole)
 	return encodeCall(arriveReply{Holder: a.holder}), nil
@@ -280,6 +282,7 @@ func (h *Host) whose(ctx context.Context, a *arrival) (epoch wire.Epoch, mine bo
 
 // begins has the prepared copy run under its claim.
 func (h *Host) begins(a *arrival, epoch wire.Epoch, how string) string {
+	fault.Point("arrive.before-begin")
 	c := a.claim()
 	c.Epoch, c.Nonce = epoch, snapshot.Nonce(a.Nonce)
 	r, err := h.start(a.kind, grant{snapshot.ClaimResult{Claim: c}, a.holder}, a.ready,
@@ -293,6 +296,7 @@ func (h *Host) begins(a *arrival, epoch wire.Epoch, how string) string {
 	if !h.enter(r) {
 		return "lease_lost"
 	}
+	fault.Point("arrive.begun")
 	a.flight.loc = r.location()
 	if h.cfg.Placed != nil {
 		h.cfg.Placed(a.flight.loc)

@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"time"
+
+	"github.com/limpet-games/limpet/internal/fault"
 )
 
 const (
@@ -45,10 +47,12 @@ func (b *beats) beat(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, beatCall)
 	defer cancel()
 	b.n++
+	fault.Point("beat.before")
 	got, err := b.host.cfg.Store.Beat(short, string(b.host.cfg.Node), b.n)
 	if err != nil {
 		return err
 	}
+	fault.Point("beat.counted")
 	lost := ""
 	switch {
 	case b.mark == "":

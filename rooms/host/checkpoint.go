@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/rooms/internal/actor"
 	"github.com/limpet-games/limpet/snapshot"
@@ -64,12 +65,14 @@ func (r *room) checkpoint(now time.Time) {
 	if !r.wantsSave() || now.Before(r.saveAt()) && (s.again || !r.actor.Urgent()) {
 		return
 	}
+	fault.Point("save.before-encode")
 	r.rejournal()
 	req, err := r.encode(now, r.claim)
 	if err != nil {
 		r.refuse(now, err)
 		return
 	}
+	fault.Point("save.encoded")
 	s.busy = true
 	r.host.writer.Submit(req, func(_ snapshot.SaveRequest, err error) { r.post(event{kind: evSaved, err: err}) })
 }
@@ -115,8 +118,10 @@ func (r *room) saved(now time.Time, err error) error {
 			s.changed = s.encoded
 		}
 		s.stored = now
+		fault.Point("save.before-ack")
 		r.cutAt(s.cut.Journal())
 		r.actor.Saved(now, s.cut)
+		fault.Point("save.acked")
 		r.heedStore(now)
 	case errors.Is(err, snapshot.ErrFenced):
 		return errFenced

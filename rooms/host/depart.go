@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
@@ -107,6 +108,7 @@ func (r *room) depart(now time.Time, d *departure) error {
 	before := r.save
 	out, err := r.pack(now)
 	if err == nil {
+		fault.Point("move.packed")
 		var next snapshot.Claim
 		if next, err = r.pass(d, out); err == nil {
 			return r.follow(d, out, next)
@@ -177,6 +179,7 @@ func (r *room) pass(d *departure, out *parcel) (snapshot.Claim, error) {
 		r.forget(d, out)
 		return snapshot.Claim{}, fmt.Errorf("send room: %w", err)
 	}
+	fault.Point("move.sent")
 	req := snapshot.HandOffRequest{Claim: r.claim, Holder: holder, Nonce: out.nonce, Seq: out.save.Seq, Data: out.save.Data, Journal: out.save.Journal}
 	next, err := r.handOff(d, out, req)
 	if err != nil {
@@ -316,6 +319,7 @@ func (h *Host) handOffUntil(ctx context.Context, req snapshot.HandOffRequest) (s
 // follow ends this copy in favour of the target's. The hand-off stored the
 // checkpoint: what it covers is durable.
 func (r *room) follow(d *departure, out *parcel, next snapshot.Claim) error {
+	fault.Point("move.handed-off")
 	if r.durable() {
 		r.actor.Saved(time.Now(), r.save.cut)
 		r.actor.Flush(time.Now())
@@ -326,6 +330,7 @@ func (r *room) follow(d *departure, out *parcel, next snapshot.Claim) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), beginWithin)
 	defer cancel()
 	_, err := d.link.Call(ctx, callBegin, encodeCall(beginCall{uint64(out.nonce), next.Epoch}))
+	fault.Point("move.begun")
 	if err != nil && !unanswered(err) {
 		return r.takenBack(d, next, err)
 	}

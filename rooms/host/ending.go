@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
 	"github.com/limpet-games/limpet/wire/peer"
@@ -222,6 +223,7 @@ func (r *room) park() bool {
 	if r.actor.Failure() != nil {
 		return true // what is in the store is better
 	}
+	fault.Point("park.before-save")
 	var err error
 	switch {
 	case !r.durable():
@@ -231,6 +233,7 @@ func (r *room) park() bool {
 	case r.save.busy || r.save.again || r.actor.Dirty() || r.journaled() || time.Since(r.save.stored) < keptFor:
 		err = r.lastSave(r.claim)
 	}
+	fault.Point("park.saved")
 	if err == nil && r.journaled() && r.host.lease.valid() {
 		r.flush()
 	}

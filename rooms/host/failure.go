@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/rooms/internal/actor"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -232,9 +233,11 @@ func (r *room) noteFailure() bool {
 	}
 	ctx, cancel := context.WithTimeout(r.host.runCtx(), r.host.cfg.ClaimWithin)
 	defer cancel()
+	fault.Point("fail.before-note")
 	if err := r.host.writeDown(ctx, r.claim); err != nil {
 		r.log.Warn().Err(err).Msg("the store does not know that the room failed")
 		return false
 	}
+	fault.Point("fail.noted")
 	return true
 }

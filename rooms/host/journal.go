@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/snapshot"
 )
 
@@ -46,6 +47,7 @@ func (r *room) heedJournal(now time.Time) error {
 	if stored := j.tail.stored.Load(); stored > j.seen || r.actor.Waiting() > 0 {
 		j.seen = stored
 		r.actor.Appended(now, stored)
+		fault.Point("journal.heard")
 	}
 	if e := j.tail.fault.Swap(nil); e != nil {
 		switch err := *e; {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/snapshot"
 )
 
@@ -232,9 +233,11 @@ func (l *lease) attempt(ctx context.Context) error {
 	defer l.calls.Unlock()
 	store, ttl := l.host.cfg.Store, max(l.host.cfg.LeaseTTL, time.Until(l.keep))
 	if l.held {
+		fault.Point("lease.before-renew")
 		if err := store.RenewLease(short, l.holder, ttl); err != nil {
 			return fmt.Errorf("renew lease: %w", err)
 		}
+		fault.Point("lease.renewed")
 	} else if err := l.take(short); err != nil {
 		return fmt.Errorf("take lease: %w", err)
 	}

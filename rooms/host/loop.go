@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/rooms/internal/actor"
 	"github.com/limpet-games/limpet/snapshot"
@@ -199,15 +200,20 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 	switch ev.kind {
 	case evAttach:
 		r.ports[ev.port] = struct{}{}
+		fault.Point("attach.before")
 		r.actor.Attach(now, ev.port, *ev.attach)
+		fault.Point("attach.done")
 	case evInput:
+		fault.Point("input.before")
 		r.actor.Input(now, ev.port, ev.who, ev.n, payload)
+		fault.Point("input.applied")
 	case evSkip:
 		r.actor.Skip(now, ev.port, ev.who, ev.n, ev.to)
 	case evLeave:
 		r.actor.Leave(now, ev.port, ev.who, ev.n)
 	case evDetach:
 		r.actor.Detach(now, ev.port, ev.who)
+		fault.Point("detach.done")
 	case evPortDown:
 		ev.port.down = true
 		delete(r.ports, ev.port)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/wire/peer"
 )
 
@@ -96,6 +97,7 @@ func (r *room) flush() {
 
 // flushSome hands the first n items to the links.
 func (r *room) flushSome(n int) {
+	fault.Point("output.before-send")
 	at, outputs := 0, 0
 	for _, it := range r.out.items[:n] {
 		if !it.port.down {
@@ -107,6 +109,7 @@ func (r *room) flushSome(n int) {
 		at = it.end
 	}
 	r.host.metrics.sent(n, outputs, at)
+	fault.Point("output.sent")
 	r.out.shift(n)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/snapshot"
 )
 
@@ -29,7 +30,9 @@ func (h *Host) settlePart(ctx context.Context, part []*room, under snapshot.Hold
 	for i, r := range part {
 		reqs[i] = snapshot.HoldRequest{Claim: r.claim, Holder: under}
 	}
+	fault.Point("hold.before")
 	errs, err := h.cfg.Store.Hold(ctx, reqs)
+	fault.Point("hold.done")
 	if err == nil && len(errs) != len(reqs) {
 		err = fmt.Errorf("%d answers to %d claims", len(errs), len(reqs))
 	}
