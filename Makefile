@@ -5,13 +5,14 @@ SHELL = /bin/bash
 
 SUITES = unit race fuzz js browser e2e faults bench hostile
 
-.PHONY: help bench-smoke build test soak faults fuzz hostile fmt setup $(addprefix test-,$(SUITES))
+.PHONY: help bench-smoke build test mutations soak faults fuzz hostile fmt setup $(addprefix test-,$(SUITES))
 
 help:
 	@echo "make build   the three programs, into bin/"
 	@echo "make test    all tests: $(SUITES); one alone: make test-unit"
 	@echo "make soak    the long form: an hour or more"
 	@echo "make faults  break a cluster for FOR (default 60s) by SEED (default: drawn) and judge it"
+	@echo "make mutations   break the logic on purpose and see that tests notice"
 	@echo "make hostile the attackers of test-hostile, each for LIMPET_HOSTILE (default 30s)"
 	@echo "make fuzz    every fuzz target for FUZZTIME (default 60s)"
 	@echo "make bench-smoke   the benchmark's gates, briefly; go run ./bench for the whole"
@@ -29,6 +30,9 @@ $(addprefix test-,$(SUITES)): setup
 
 soak: setup
 	test/soak
+
+mutations: setup
+	test/mutate
 
 bench-smoke: test-bench
 

@@ -49,6 +49,8 @@ type pointed struct {
 	stop   func() error
 	other  *client.Client // of a player who does what the fleets don't
 	rooms  int            // that it has used
+	cuts   int
+	moves  int
 }
 
 func startPointed(ctx context.Context, t *testing.T) *pointed {
@@ -95,11 +97,17 @@ func (p *pointed) crashAt(ctx context.Context, t *testing.T, victim *cluster.Pro
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	dead := victim.Done()
+	p.furnish(ctx, victim)
 	if err := victim.Arm(name); err != nil {
 		t.Fatal(err)
 	}
 	by := p.Hosts[(slices.Index(p.Hosts, victim)+1)%len(p.Hosts)]
+	furnished := time.Now()
 	for alive := true; alive; {
+		if w := fault.Points[name]; time.Since(furnished) > 3*time.Second && w != fault.Arrive && w != fault.Take {
+			p.furnish(ctx, victim) // its rooms may have been taken over
+			furnished = time.Now()
+		}
 		p.bring(ctx, fault.Points[name], victim, by)
 		select {
 		case <-dead:
@@ -119,6 +127,18 @@ func (p *pointed) crashAt(ctx context.Context, t *testing.T, victim *cluster.Pro
 	}
 	// What a drain of the other host was for is over.
 	_ = p.Gateways[0].Admin(ctx, "/v1/drain/cancel", map[string]any{"host": by.Name}, nil)
+}
+
+// furnish gives a host rooms of both kinds: one that has just started has none.
+func (p *pointed) furnish(ctx context.Context, h *cluster.Process) {
+	for _, kind := range []string{"ledger", "ledger-journal"} {
+		for range 4 {
+			p.moves++
+			room := fmt.Sprintf("%s/%s-%d", kind, kind, p.moves%24)
+			// Where the room is there already that is an error, and fine.
+			_ = p.Gateways[0].Admin(ctx, "/v1/move", map[string]any{"room": room, "to": h.Name}, nil)
+		}
+	}
 }
 
 func ended(p *cluster.Process) bool {
@@ -148,8 +168,9 @@ func (p *pointed) bring(ctx context.Context, where fault.Where, victim, by *clus
 	switch where {
 	case fault.Resume:
 		for _, f := range p.fleets {
-			for _, q := range f.Players[:12] {
-				q.Cut()
+			for range 6 { // others each time: who is cut often comes back late
+				p.cuts++
+				f.Players[p.cuts%len(f.Players)].Cut()
 			}
 		}
 	case fault.Join, fault.Fail, fault.Empty:

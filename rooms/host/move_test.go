@@ -116,6 +116,28 @@ func TestMoveKeepsMembersInputsAndOutputs(t *testing.T) {
 	}
 }
 
+// A journaled room that is told to move while its entries are on their way waits
+// for them, and runs what waits to be durable first: a checkpoint holds neither.
+func TestJournaledRoomMovesWithItsJournal(t *testing.T) {
+	w := newMoving(t, brokerKind(rooms.Journal()))
+	r := w.a.find(w.p.room)
+	resume := w.a.store.hang()
+	w.p.input(4, "trade")
+	until(t, "the trade waits for the store", func() bool { n, _, _ := w.a.appender.lag(r.journal.tail); return n > 0 })
+	moved := make(chan error, 1)
+	go func() { moved <- w.move(t) }()
+	until(t, "the move is under way", func() bool { return r.going.Load() })
+	resume()
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	w.gw.dial(t, hostB, w.b.addr)
+	if h := w.p.attach(t, peer.WhyReattach, w.at); h.at.How != wire.HowResumed || h.at.Durable != 4 {
+		t.Errorf("%v: %v durable %d", h, h.at.How, h.at.Durable)
+	}
+	w.gw.wait(t, "that the trade is safe", func(heard) bool { return slices.Contains(w.gw.messages(1), "safe") })
+}
+
 func TestMoveSettlesWhatIsNotDurable(t *testing.T) {
 	k := tallyKind()
 	k.Durability = rooms.Checkpoint(time.Hour)

@@ -28,7 +28,11 @@ func TestPoisonedInputOutlivesItsHost(t *testing.T) {
 				a.store.noted = func() { a.store.fail(errDown); close(died) }
 				a.store.mu.Unlock()
 				p.input(3, "panic")
-				<-died
+				select {
+				case <-died:
+				case <-time.After(10 * time.Second):
+					t.Fatal("the failure was not written down")
+				}
 				l.wait(t, "gone", isGone(7, wire.CodeNone))
 				a.endLease()
 
