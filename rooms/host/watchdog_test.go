@@ -120,8 +120,8 @@ func TestRoomThatDoesNotStartIsGivenUp(t *testing.T) {
 func TestKindQuarantine(t *testing.T) {
 	f, now := newFaults(), time.Now()
 	fail := func(id wire.RoomID, blameless bool) {
-		for range failuresMost {
-			f.note(id, now, blameless)
+		for i := range failuresMost {
+			f.note(id, now.Add(time.Duration(i-failuresMost+1)*time.Second), blameless)
 		}
 	}
 	for _, id := range []wire.RoomID{"k/a", "k/b", "k/c", "k/d"} {
