@@ -252,6 +252,9 @@ func (s *simulation) client(ctx context.Context, n *simNode) {
 	r := rand.New(rand.NewPCG(s.seed, s.boots+100))
 	s.mu.Unlock()
 	known := map[wire.RoomID]Location{}
+	if s.rooms == 0 {
+		return
+	}
 	for sleep(ctx, time.Duration(1+r.IntN(4000))*time.Millisecond) {
 		room := wire.Room("chat", fmt.Sprint(r.IntN(s.rooms)))
 		req := Request{Room: room, Mode: wire.ModeJoinOrCreate}
