@@ -108,7 +108,7 @@ func (c *MembersConfig) check() error {
 }
 
 // gossip is memberlist's configuration.
-func (c *MembersConfig) gossip(id NodeID) (*memberlist.Config, error) {
+func (c *MembersConfig) gossip(id NodeID) *memberlist.Config {
 	g := memberlist.DefaultLANConfig()
 	g.Name = string(id)
 	g.BindAddr, g.BindPort = c.BindAddr, c.BindPort
@@ -116,7 +116,6 @@ func (c *MembersConfig) gossip(id NodeID) (*memberlist.Config, error) {
 	g.AdvertisePort = cmp.Or(c.AdvertisePort, c.BindPort)
 	g.Label = c.Cluster
 	g.Transport = c.Transport
-	g.LogOutput = newGossipLog(c.Log)
 
 	// A node is probed about once a ProbeInterval, whatever the cluster's size,
 	// and suspected when the probe, three indirect ones and a TCP ping have
@@ -140,12 +139,5 @@ func (c *MembersConfig) gossip(id NodeID) (*memberlist.Config, error) {
 		g.GossipInterval = 50 * time.Millisecond
 		g.TCPTimeout = time.Second
 	}
-	if len(c.Keys) > 0 {
-		ring, err := memberlist.NewKeyring(c.Keys, c.Keys[0])
-		if err != nil {
-			return nil, fmt.Errorf("gossip keys: %w", err)
-		}
-		g.Keyring = ring
-	}
-	return g, nil
+	return g
 }
