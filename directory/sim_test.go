@@ -414,7 +414,8 @@ func (s *simulation) settled() string {
 func (s *Service) strays(lives func(NodeID) bool) string {
 	s.table.mu.RLock()
 	defer s.table.mu.RUnlock()
-	for _, loc := range s.table.m {
+	for room, e := range s.table.m {
+		loc := e.location(room)
 		if !lives(loc.Node) {
 			return fmt.Sprintf("entry %+v names a process that is gone", loc)
 		}

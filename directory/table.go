@@ -2,6 +2,7 @@ package directory
 
 import (
 	"sync"
+	"unique"
 
 	"github.com/limpet-games/limpet/wire"
 )
@@ -14,18 +15,43 @@ type table struct {
 	evicted func()
 
 	mu sync.RWMutex
-	m  map[wire.RoomID]Location // guarded by mu
+	m  map[wire.RoomID]entry // guarded by mu
+}
+
+// entry is a location as a table of millions keeps it: the few nodes there are
+// share one abode each.
+type entry struct {
+	abode       unique.Handle[abode]
+	epoch       wire.Epoch
+	incarnation wire.Incarnation
+}
+
+type abode struct {
+	node NodeID
+	addr string
+}
+
+func entryOf(loc Location) entry {
+	return entry{unique.Make(abode{loc.Node, loc.Addr}), loc.Epoch, loc.Incarnation}
+}
+
+func (e entry) location(room wire.RoomID) Location {
+	h := e.abode.Value()
+	return Location{Room: room, Node: h.node, Addr: h.addr, Epoch: e.epoch, Incarnation: e.incarnation}
 }
 
 func newTable(most int, evicted func()) *table {
-	return &table{most: most, evicted: evicted, m: map[wire.RoomID]Location{}}
+	return &table{most: most, evicted: evicted, m: map[wire.RoomID]entry{}}
 }
 
 func (t *table) get(room wire.RoomID) (Location, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	loc, ok := t.m[room]
-	return loc, ok
+	e, ok := t.m[room]
+	if !ok {
+		return Location{}, false
+	}
+	return e.location(room), true
 }
 
 // put takes a location in unless the entry's epoch is higher, and returns the
@@ -35,8 +61,8 @@ func (t *table) put(loc Location) (newer, older Location, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old, had := t.m[loc.Room]
-	if had && old.Epoch >= loc.Epoch {
-		return old, loc, old.Epoch > loc.Epoch
+	if had && old.epoch >= loc.Epoch {
+		return old.location(loc.Room), loc, old.epoch > loc.Epoch
 	}
 	if !had && len(t.m) >= t.most {
 		for room := range t.m {
@@ -45,15 +71,18 @@ func (t *table) put(loc Location) (newer, older Location, ok bool) {
 			break
 		}
 	}
-	t.m[loc.Room] = loc
-	return loc, old, had
+	t.m[loc.Room] = entryOf(loc)
+	if !had {
+		return loc, Location{}, false
+	}
+	return loc, old.location(loc.Room), true
 }
 
 // remove forgets a room as it was at an epoch; a later one stays.
 func (t *table) remove(room wire.RoomID, epoch wire.Epoch) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old, ok := t.m[room]; !ok || old.Epoch > epoch {
+	if old, ok := t.m[room]; !ok || old.epoch > epoch {
 		return false
 	}
 	delete(t.m, room)
@@ -65,8 +94,8 @@ func (t *table) drop(f func(Location) bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := 0
-	for room, loc := range t.m {
-		if f(loc) {
+	for room, e := range t.m {
+		if f(e.location(room)) {
 			delete(t.m, room)
 			n++
 		}
