@@ -26,6 +26,7 @@ need chromium chromium
 need gcc gcc
 need nft nftables
 need ip iproute2
+need nsenter util-linux
 need_module() { # MODULE PACKAGE
   /usr/bin/python3 -c "import $1" 2>/dev/null || missing+=("$2")
 }

@@ -223,6 +223,31 @@ func (c *cluster) startOn(ln net.Listener, name string, role Role, kinds ...stri
 	return n
 }
 
+// startMembers runs gossip alone.
+func (c *cluster) startMembers(cfg MembersConfig, change ...func(*Members)) *Members {
+	c.t.Helper()
+	c.boots++
+	cfg.Boot, cfg.Role, cfg.Profile = c.boots, RoleHost, ProfileLocal
+	m, err := NewMembers(cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, f := range change {
+		f(m)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	c.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			c.t.Error(err)
+		}
+	})
+	<-m.Ready()
+	return m
+}
+
 func (c *cluster) run(n *testNode, ln net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	links, cut := context.WithCancel(ctx)

@@ -131,7 +131,8 @@ func (fl *flight) answers(req Request) bool {
 	if fl.err == nil {
 		return usable(fl.loc, req)
 	}
-	return fl.req.Mode == req.Mode && fl.req.After >= req.After
+	// Who would take less, and more places, had no answer either.
+	return fl.req.Mode == req.Mode && fl.req.After <= req.After && (fl.req.Not == "" || fl.req.Not == req.Not)
 }
 
 // usable reports whether a location may be answered to a request.

@@ -3,6 +3,7 @@ package directory
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -108,7 +109,7 @@ func (m *Members) hearLocked(e *heard) []NodeID {
 	id, err := ParseNodeID(string(e.id))
 	if err != nil {
 		m.metrics.badMeta.Inc()
-		m.cfg.Log.Warn().Err(err).Str("from", e.addr).Msg("gossip of a node ignored")
+		m.rare.Warn().Err(err).Str("from", e.addr).Msg("node refused: its name can't be read")
 		return nil
 	}
 	if _, ok := m.buried.get(id); ok {
@@ -130,7 +131,10 @@ func (m *Members) aliveLocked(id NodeID, e *heard) []NodeID {
 	n := &Node{ID: id, Gossip: e.addr}
 	if err := decodeMeta(e.meta, n); err != nil {
 		m.metrics.badMeta.Inc()
-		m.cfg.Log.Warn().Err(err).Str("node", string(id)).Msg("gossip of a node ignored")
+		if errors.Is(err, errMetaVersion) {
+			m.metrics.stranger("version")
+		}
+		m.rare.Warn().Err(err).Str("node", string(id)).Msg("node refused: its gossip can't be read")
 		return nil
 	}
 	old := m.nodes[id]
@@ -236,11 +240,30 @@ func (m *Members) meetNamesakeLocked(n *Node) (buried []NodeID) {
 
 // gossipLog turns memberlist's lines into log events, at most ten a second:
 // most tell of single packets, and anyone can send packets.
-type gossipLog struct{ log zerolog.Logger }
+type gossipLog struct {
+	log       zerolog.Logger
+	strangers func(reason string)
+}
 
-func newGossipLog(log zerolog.Logger) gossipLog {
-	return gossipLog{log.With().Str("area", "gossip").Logger().
-		Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second})}
+func newGossipLog(log zerolog.Logger, strangers func(reason string)) gossipLog {
+	return gossipLog{sampled(log).With().Str("area", "gossip").Logger(), strangers}
+}
+
+// sampled lets ten lines a second through: anyone can send packets.
+func sampled(log zerolog.Logger) zerolog.Logger {
+	return log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second})
+}
+
+// strangers are the marks of lines that tell of a peer which does not belong
+// here, and why.
+var strangers = []struct{ mark, reason string }{
+	{"unacceptable label", "label"},
+	{"label header", "label"},
+	{"no installed keys could decrypt", "key"},
+	{"Decrypt packet failed", "key"},
+	{"not encrypted", "key"},
+	{"protocol version", "version"},
+	{"protocol or delegate", "version"},
 }
 
 // Its errors are a peer's failures, not this process's. Its information is
@@ -265,6 +288,13 @@ func (g gossipLog) Write(line []byte) (int, error) {
 		}
 	}
 	text = bytes.TrimPrefix(bytes.TrimSpace(text), []byte("memberlist: "))
+	for _, s := range strangers {
+		if bytes.Contains(text, []byte(s.mark)) {
+			g.strangers(s.reason)
+			g.log.Warn().Str("reason", s.reason).Bytes("text", text).Msg("peer refused: not of this cluster")
+			return len(line), nil
+		}
+	}
 	g.log.WithLevel(level).Bytes("text", text).Msg("gossip")
 	return len(line), nil
 }

@@ -325,7 +325,7 @@ func TestViewsAndChanges(t *testing.T) {
 
 func TestGossipLog(t *testing.T) {
 	var out bytes.Buffer
-	log := newGossipLog(zerolog.New(&out).Level(zerolog.InfoLevel))
+	log := newGossipLog(zerolog.New(&out).Level(zerolog.InfoLevel), func(string) {})
 	fmt.Fprintf(log, "2026/01/02 03:04:05 [ERR] memberlist: Push/Pull with x failed: EOF\n")
 	fmt.Fprintf(log, "2026/01/02 03:04:05 [DEBUG] memberlist: detail\n")
 	if got := out.String(); !strings.Contains(got, `"level":"warn"`) || !strings.Contains(got, `"text":"Push/Pull with x failed: EOF"`) || strings.Contains(got, "detail") {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"github.com/rs/zerolog"
 )
 
 // Bounds of what Members remembers. The oldest goes first.
@@ -31,6 +32,8 @@ type Members struct {
 	metrics memberMetrics
 	ready   chan struct{}
 	onBury  []func(NodeID)
+	rare    zerolog.Logger      // for what strangers can cause
+	keys    *memberlist.Keyring // nil: gossip is in the clear
 
 	view    atomic.Pointer[View]
 	meta    atomic.Pointer[[]byte]                // what gossip says of this node
@@ -67,6 +70,13 @@ func NewMembers(cfg MembersConfig) (*Members, error) {
 		gone:    newRecent[NodeID, *Node](maxGone),
 		doubted: newRecent[NodeID, time.Time](maxGone),
 		changed: make(chan struct{}),
+	}
+	m.rare = sampled(cfg.Log)
+	if len(cfg.Keys) > 0 {
+		var err error
+		if m.keys, err = memberlist.NewKeyring(cfg.Keys, cfg.Keys[0]); err != nil {
+			return nil, fmt.Errorf("gossip keys: %w", err)
+		}
 	}
 	m.local = Node{
 		ID: m.self, Role: cfg.Role, Link: cfg.LinkAddr, Ops: cfg.OpsAddr,
@@ -224,10 +234,8 @@ func (m *Members) seeKindsLocked(n *Node) {
 // Run gossips until ctx is done, then leaves the cluster. It returns an error
 // if the gossip address can't be bound.
 func (m *Members) Run(ctx context.Context) error {
-	cfg, err := m.cfg.gossip(m.self)
-	if err != nil {
-		return err
-	}
+	cfg := m.cfg.gossip(m.self)
+	cfg.Keyring, cfg.LogOutput = m.keys, newGossipLog(m.cfg.Log, m.metrics.stranger)
 	cfg.Delegate, cfg.Events = delegate{m}, delegate{m}
 	g, err := memberlist.Create(cfg)
 	if err != nil {

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -49,6 +50,8 @@ func appendMeta(b []byte, n *Node) []byte {
 	return appendPlacing(b, n)
 }
 
+var errMetaVersion = errors.New("metadata version")
+
 // checkMeta says what of a node does not fit its metadata.
 func checkMeta(n *Node) error {
 	switch {
@@ -78,7 +81,7 @@ func decodeMeta(p []byte, n *Node) error {
 	}
 	r := wire.NewReader(p)
 	if v := r.U8("version"); r.Err() == nil && v != metaVersion {
-		return fmt.Errorf("metadata version %d: this build reads %d", v, metaVersion)
+		return fmt.Errorf("%w %d: this build reads %d", errMetaVersion, v, metaVersion)
 	}
 	n.Role = Role(r.U8("role"))
 	n.Draining = r.U8("flags")&flagDraining != 0

@@ -21,7 +21,7 @@ func gauge(name, help string, f func() float64) prometheus.GaugeFunc {
 
 type memberMetrics struct {
 	changes, buried, selfBuried, badMeta, tooMany, namesakes prometheus.Counter
-	rejoins                                                  *prometheus.CounterVec
+	rejoins, strangers                                       *prometheus.CounterVec
 }
 
 func newMemberMetrics(r prometheus.Registerer, m *Members) memberMetrics {
@@ -35,6 +35,9 @@ func newMemberMetrics(r prometheus.Registerer, m *Members) memberMetrics {
 		rejoins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "limpet_members_rejoins_total", Help: "Attempts to join a node that this one does not see.",
 		}, []string{"result"}),
+		strangers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "limpet_members_strangers_total", Help: "Gossip of peers that are not of this cluster, by what is wrong: label, key or version.",
+		}, []string{"reason"}),
 	}
 	nodes := func(role Role) func() float64 {
 		return func() float64 {
@@ -51,12 +54,14 @@ func newMemberMetrics(r prometheus.Registerer, m *Members) memberMetrics {
 		}
 		return 0
 	}
-	register(r, x.changes, x.buried, x.selfBuried, x.badMeta, x.tooMany, x.namesakes, x.rejoins,
+	register(r, x.changes, x.buried, x.selfBuried, x.badMeta, x.tooMany, x.namesakes, x.rejoins, x.strangers,
 		gauge("limpet_members_hosts", "Room hosts in this node's view.", nodes(RoleHost)),
 		gauge("limpet_members_gateways", "Gateways in this node's view.", nodes(RoleGateway)),
 		gauge("limpet_members_health_score", "How late this node is with its gossip; 0 is healthy.", health))
 	return x
 }
+
+func (x memberMetrics) stranger(reason string) { x.strangers.WithLabelValues(reason).Inc() }
 
 type serviceMetrics struct {
 	lookups, hits, forwards, limit, unreachable   prometheus.Counter

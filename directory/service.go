@@ -58,7 +58,7 @@ type Service struct {
 }
 
 // maxOutbox bounds the changes that wait for one node.
-const maxOutbox = 65536
+const maxOutbox = 1 << 18
 
 // NewService registers its calls with the mesh: use it before Mesh.Run and
 // Members.Run.

@@ -252,6 +252,9 @@ func (s *simulation) client(ctx context.Context, n *simNode) {
 	r := rand.New(rand.NewPCG(s.seed, s.boots+100))
 	s.mu.Unlock()
 	known := map[wire.RoomID]Location{}
+	if s.rooms == 0 {
+		return
+	}
 	for sleep(ctx, time.Duration(1+r.IntN(4000))*time.Millisecond) {
 		room := wire.Room("chat", fmt.Sprint(r.IntN(s.rooms)))
 		req := Request{Room: room, Mode: wire.ModeJoinOrCreate}
@@ -411,7 +414,8 @@ func (s *simulation) settled() string {
 func (s *Service) strays(lives func(NodeID) bool) string {
 	s.table.mu.RLock()
 	defer s.table.mu.RUnlock()
-	for _, loc := range s.table.m {
+	for room, e := range s.table.m {
+		loc := e.location(room)
 		if !lives(loc.Node) {
 			return fmt.Sprintf("entry %+v names a process that is gone", loc)
 		}

@@ -25,6 +25,9 @@ type simStore struct {
 	leases map[string]time.Time // ends, by NAME#BOOT/COUNT
 	grants int
 	proofs int
+
+	slow    time.Duration   // of each way
+	granted func(simRecord) // told of each; mu is held
 }
 
 type simRecord struct {
@@ -67,6 +70,10 @@ func (s *simStore) reach(ctx context.Context, from string, do func() error) erro
 }
 
 func (s *simStore) way(ctx context.Context, from, to string) error {
+	s.mu.Lock()
+	slow := s.slow
+	s.mu.Unlock()
+	sleep(ctx, slow)
 	for {
 		blocked, changed := s.net.blocked(from, to)
 		if !blocked {
@@ -150,10 +157,11 @@ func (s *simStore) claim(ctx context.Context, from string, want simRecord, mode 
 			}
 		}
 		s.epoch = max(s.epoch, got.loc.Epoch)
-		s.rooms[want.loc.Room] = &got
 		rec := got
 		s.rooms[want.loc.Room] = &rec
-		s.grants++
+		if s.grants++; s.granted != nil {
+			s.granted(rec)
+		}
 		return nil
 	})
 	return got, err

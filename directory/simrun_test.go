@@ -11,9 +11,9 @@ import (
 // TestSimulation breaks small clusters for LIMPET_SIM_HOURS virtual hours, a
 // few minutes where it isn't set. LIMPET_SIM_SEED is the first seed.
 func TestSimulation(t *testing.T) {
-	hours, seed := 0.1, uint64(1)
-	if v, err := strconv.ParseFloat(os.Getenv("LIMPET_SIM_HOURS"), 64); err == nil {
-		hours = v
+	hours, seed := simHours(), uint64(1)
+	if hours == 0 {
+		hours = 0.1
 	}
 	if v, err := strconv.ParseUint(os.Getenv("LIMPET_SIM_SEED"), 10, 64); err == nil {
 		seed = v
@@ -29,12 +29,33 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+// simHours are the hours asked for, 0 where none were.
+func simHours() float64 {
+	v, err := strconv.ParseFloat(os.Getenv("LIMPET_SIM_HOURS"), 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
+// TestSimulationOfMany breaks a cluster of 30 for 10 virtual minutes, or, where
+// no hours are asked for, one of 8 for 2.
+func TestSimulationOfMany(t *testing.T) {
+	t.Parallel()
+	hosts, long := 7, 2*time.Minute
+	if simHours() > 0 {
+		hosts, long = 29, 10*time.Minute
+	}
+	simulate(t, 7, hosts, long)
+}
+
 // simulate breaks one cluster for a time, and returns how long it was.
 func simulate(t *testing.T, seed uint64, hosts int, long time.Duration) (took time.Duration) {
 	wall := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		s := newSimulation(t, seed, 12)
+		s.most = max(s.most, hosts+1)
 		s.cluster(hosts)
 		for time.Since(start) < long && !s.over() {
 			s.trouble()

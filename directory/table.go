@@ -2,6 +2,7 @@ package directory
 
 import (
 	"sync"
+	"unique"
 
 	"github.com/limpet-games/limpet/wire"
 )
@@ -14,25 +15,50 @@ type table struct {
 	evicted func()
 
 	mu sync.RWMutex
-	m  map[wire.RoomID]Location // guarded by mu
+	m  map[wire.RoomID]entry // guarded by mu
 	// past are rooms that were here and have left, so that a store that knows
 	// nothing of one is known to have lost it; guarded by mu.
 	past recent[wire.RoomID, wire.Incarnation]
+}
+
+// entry is a location as a table of millions keeps it: the few nodes there are
+// share one abode each.
+type entry struct {
+	abode       unique.Handle[abode]
+	epoch       wire.Epoch
+	incarnation wire.Incarnation
+}
+
+type abode struct {
+	node NodeID
+	addr string
+}
+
+func entryOf(loc Location) entry {
+	return entry{unique.Make(abode{loc.Node, loc.Addr}), loc.Epoch, loc.Incarnation}
+}
+
+func (e entry) location(room wire.RoomID) Location {
+	h := e.abode.Value()
+	return Location{Room: room, Node: h.node, Addr: h.addr, Epoch: e.epoch, Incarnation: e.incarnation}
 }
 
 // maxPast bounds the rooms that are remembered when they have left.
 const maxPast = 16384
 
 func newTable(most int, evicted func()) *table {
-	return &table{most: most, evicted: evicted, m: map[wire.RoomID]Location{},
+	return &table{most: most, evicted: evicted, m: map[wire.RoomID]entry{},
 		past: newRecent[wire.RoomID, wire.Incarnation](maxPast)}
 }
 
 func (t *table) get(room wire.RoomID) (Location, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	loc, ok := t.m[room]
-	return loc, ok
+	e, ok := t.m[room]
+	if !ok {
+		return Location{}, false
+	}
+	return e.location(room), true
 }
 
 // put takes a location in unless the entry's epoch is higher, and returns the
@@ -42,8 +68,8 @@ func (t *table) put(loc Location) (newer, older Location, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old, had := t.m[loc.Room]
-	if had && old.Epoch >= loc.Epoch {
-		return old, loc, old.Epoch > loc.Epoch
+	if had && old.epoch >= loc.Epoch {
+		return old.location(loc.Room), loc, old.epoch > loc.Epoch
 	}
 	if !had && len(t.m) >= t.most {
 		for room := range t.m {
@@ -52,32 +78,35 @@ func (t *table) put(loc Location) (newer, older Location, ok bool) {
 			break
 		}
 	}
-	t.m[loc.Room] = loc
-	return loc, old, had
+	t.m[loc.Room] = entryOf(loc)
+	if !had {
+		return loc, Location{}, false
+	}
+	return loc, old.location(loc.Room), true
 }
 
 // remove forgets a room as it was at an epoch; a later one stays.
 func (t *table) remove(room wire.RoomID, epoch wire.Epoch) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old, ok := t.m[room]; !ok || old.Epoch > epoch {
+	if old, ok := t.m[room]; !ok || old.epoch > epoch {
 		return false
 	}
-	t.leave(t.m[room])
+	t.leave(room)
 	return true
 }
 
 // leave forgets where a room is; mu is held.
-func (t *table) leave(loc Location) {
-	delete(t.m, loc.Room)
-	t.past.put(loc.Room, loc.Incarnation)
+func (t *table) leave(room wire.RoomID) {
+	t.past.put(room, t.m[room].incarnation)
+	delete(t.m, room)
 }
 
 // seen is an epoch below all of a room that is or was here, 0 where none was.
 func (t *table) seen(room wire.RoomID) wire.Epoch {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	inc := t.m[room].Incarnation
+	inc := t.m[room].incarnation
 	if inc == 0 {
 		inc, _ = t.past.get(room)
 	}
@@ -89,9 +118,9 @@ func (t *table) drop(f func(Location) bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := 0
-	for room, loc := range t.m {
-		if f(loc) {
-			t.leave(t.m[room])
+	for room, e := range t.m {
+		if f(e.location(room)) {
+			t.leave(room)
 			n++
 		}
 	}

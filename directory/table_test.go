@@ -42,7 +42,7 @@ func TestTableConverges(t *testing.T) {
 		}
 		got := map[wire.RoomID]wire.Epoch{}
 		for room, loc := range tab.m {
-			got[room] = loc.Epoch
+			got[room] = loc.epoch
 		}
 		if !maps.Equal(got, highest) {
 			t.Fatalf("table %v, want %v", got, highest)

@@ -2,41 +2,98 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/limpet-games/limpet/client"
 	"github.com/limpet-games/limpet/e2e/load"
 	"github.com/limpet-games/limpet/wire"
 )
 
-// TestFirstTouch lets a thousand clients join one new room through three
-// gateways at once: all of them must be in the same activation.
+// TestFirstTouch lets a thousand clients join one new room through four
+// gateways at once, again and again: each time all are in the same activation.
 func TestFirstTouch(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	rounds := 5
+	if os.Getenv("LIMPET_SOAK") != "" {
+		rounds = 100
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(rounds)*20*time.Second)
 	defer cancel()
-	c := startCluster(t, 3, 3)
-	var mu sync.Mutex
-	epochs := map[wire.Epoch]int{}
-	fleet, err := load.Join(ctx, load.Config{URLs: c.URLs(), Kind: "ledger", Rooms: 1, PerRoom: 1000, AtOnce: 1000,
-		OnEvent: func(_ *load.Player, e client.Event) {
-			if j, ok := e.(*client.Joined); ok {
-				mu.Lock()
-				epochs[j.Epoch]++
-				mu.Unlock()
-			}
-		}})
-	if err != nil {
+	c := startCluster(t, 3, 4)
+	all := connect(ctx, t, c.URLs(), 1000)
+	var slowest time.Duration
+	for i := range rounds {
+		began := time.Now()
+		epochs := all.touch(ctx, t, fmt.Sprint("touch-", i))
+		slowest = max(slowest, time.Since(began))
+		if len(epochs) != 1 {
+			t.Fatalf("round %d: members of one room by epoch: %v, want one epoch", i, epochs)
+		}
+	}
+	t.Logf("%d rounds, in the slowest all were in after %s", rounds, slowest)
+}
+
+// throng are clients that do the same at the same time.
+type throng []*client.Client
+
+func connect(ctx context.Context, t *testing.T, urls []string, n int) throng {
+	t.Helper()
+	all := make(throng, n)
+	var g errgroup.Group
+	g.SetLimit(64)
+	for i := range all {
+		g.Go(func() (err error) {
+			all[i], err = client.Dial(ctx, client.Config{URLs: urls[i%len(urls) : i%len(urls)+1]})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	defer fleet.Close()
-	mu.Lock()
-	defer mu.Unlock()
-	if len(epochs) != 1 {
-		t.Errorf("members of one room by epoch: %v, want one epoch", epochs)
+	t.Cleanup(func() {
+		for _, c := range all {
+			c.Close()
+		}
+	})
+	return all
+}
+
+// touch has all join a room at once and leave it, and counts them by the epoch
+// at which they were in it.
+func (all throng) touch(ctx context.Context, t *testing.T, room string) map[wire.Epoch]int {
+	t.Helper()
+	var mu sync.Mutex
+	epochs := map[wire.Epoch]int{}
+	var in errgroup.Group
+	rooms := make([]*client.Room, len(all))
+	for i, c := range all {
+		in.Go(func() (err error) {
+			if rooms[i], err = c.Join(ctx, wire.ModeJoinOrCreate, "ledger", room, nil); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			epochs[rooms[i].Status().Epoch]++
+			return nil
+		})
 	}
+	if err := in.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	var out errgroup.Group
+	for _, r := range rooms {
+		out.Go(func() error { return r.Leave(ctx) })
+	}
+	if err := out.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return epochs
 }
 
 // TestAllHostsRestart kills every host and starts them again: the first to

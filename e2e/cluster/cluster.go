@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +30,10 @@ const (
 	portRedis  = 6379
 )
 
+// secret is the cluster's, and its operators' token where nodes are not on
+// loopback.
+var secret = strings.Repeat("limpet-test-key-", 4)
+
 // Config says what to run.
 type Config struct {
 	Dir      string // logs, keys, Redis' files
@@ -37,8 +42,24 @@ type Config struct {
 	Hosts    int
 	Gateways int
 	Edge     []string  // more flags of the gateways
+	Net      Network   // where the nodes are; nil: on loopback
 	Log      io.Writer // what the cluster does, a line each; nil: nothing
 }
+
+// Network is where the nodes of a cluster are, by number: Redis is 1, hosts
+// are from 10 and gateways from 100 on.
+type Network interface {
+	Addr(node int) string
+	Add(node int) error      // makes a place for a node
+	Enter(node int) []string // prefix of a command that runs there
+}
+
+// Numbers of the nodes.
+const (
+	NodeRedis   = 1
+	NodeHost    = 10
+	NodeGateway = 100
+)
 
 // Cluster is a running cluster.
 type Cluster struct {
@@ -54,14 +75,19 @@ type Cluster struct {
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	c := &Cluster{cfg: cfg, net: [2]int{64 + rand.IntN(128), rand.IntN(256)}}
 	c.key = filepath.Join(cfg.Dir, "cluster.key")
-	if err := os.WriteFile(c.key, []byte(strings.Repeat("limpet-test-key-", 4)), 0o600); err != nil {
+	if err := os.WriteFile(c.key, []byte(secret), 0o600); err != nil {
 		return nil, fmt.Errorf("write cluster key: %w", err)
 	}
-	listen := []string{"--bind", c.addr(1)}
-	for i := range cfg.Hosts {
-		listen = append(listen, c.addr(storeOf(i)))
+	if err := c.place(); err != nil {
+		return nil, err
 	}
-	c.Redis = c.process("redis", 1, "redis-server", append(listen, "--port", fmt.Sprint(portRedis),
+	listen := []string{"--bind", c.addr(NodeRedis)}
+	for i := range cfg.Hosts {
+		if at := c.storeOf(i); at != NodeRedis {
+			listen = append(listen, c.addr(at))
+		}
+	}
+	c.Redis = c.process("redis", NodeRedis, "redis-server", append(listen, "--port", fmt.Sprint(portRedis), "--protected-mode", "no",
 		"--dir", cfg.Dir, "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", "")...)
 	for i := range cfg.Hosts {
 		c.Hosts = append(c.Hosts, c.host(i))
@@ -89,14 +115,39 @@ func (c *Cluster) nodes() []*Process {
 	return append(append([]*Process(nil), c.Hosts...), c.Gateways...)
 }
 
-func (c *Cluster) addr(last int) string { return fmt.Sprintf("127.%d.%d.%d", c.net[0], c.net[1], last) }
+// place makes the nodes' places, where they are not on loopback.
+func (c *Cluster) place() error {
+	if c.cfg.Net == nil {
+		return nil
+	}
+	all := []int{NodeRedis}
+	for i := range c.cfg.Hosts {
+		all = append(all, NodeHost+i)
+	}
+	for i := range c.cfg.Gateways {
+		all = append(all, NodeGateway+i)
+	}
+	for _, node := range all {
+		if err := c.cfg.Net.Add(node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) addr(node int) string {
+	if c.cfg.Net != nil {
+		return c.cfg.Net.Addr(node)
+	}
+	return fmt.Sprintf("127.%d.%d.%d", c.net[0], c.net[1], node)
+}
 
 func (c *Cluster) join() string {
-	return net.JoinHostPort(c.addr(10), fmt.Sprint(portGossip)) + "," + net.JoinHostPort(c.addr(11), fmt.Sprint(portGossip))
+	return net.JoinHostPort(c.addr(NodeHost), fmt.Sprint(portGossip)) + "," + net.JoinHostPort(c.addr(NodeHost+1), fmt.Sprint(portGossip))
 }
 
 // RedisURL is where the checkpoint store is.
-func (c *Cluster) RedisURL() string { return c.redisURL(1) }
+func (c *Cluster) RedisURL() string { return c.redisURL(NodeRedis) }
 
 func (c *Cluster) redisURL(last int) string {
 	return fmt.Sprintf("redis://%s:%d/0", c.addr(last), portRedis)
@@ -112,27 +163,35 @@ func (c *Cluster) URLs() []string {
 }
 
 func (c *Cluster) common(name, addr string) []string {
-	return []string{"--name", name, "--cluster", "e2e", "--cluster-key-file", c.key,
+	flags := []string{"--name", name, "--cluster", "e2e", "--cluster-key-file", c.key,
 		"--gossip", fmt.Sprintf("%s:%d", addr, portGossip), "--join", c.join(),
 		"--ops", fmt.Sprintf("%s:%d", addr, portOps)}
+	if c.cfg.Net != nil {
+		flags = append(flags, "--ops-token-file", c.key)
+	}
+	return flags
 }
 
 func (c *Cluster) host(i int) *Process {
-	name, addr := fmt.Sprintf("host-%d", i+1), c.addr(10+i)
-	args := append(c.common(name, addr), "--link", fmt.Sprintf("%s:%d", addr, portLink), "--redis", c.redisURL(storeOf(i)))
-	return c.process(name, 10+i, c.cfg.Roomd, args...)
+	name, addr := fmt.Sprintf("host-%d", i+1), c.addr(NodeHost+i)
+	args := append(c.common(name, addr), "--link", fmt.Sprintf("%s:%d", addr, portLink), "--redis", c.redisURL(c.storeOf(i)))
+	return c.process(name, NodeHost+i, c.cfg.Roomd, args...)
 }
 
 func (c *Cluster) gateway(i int) *Process {
-	name, addr := fmt.Sprintf("gateway-%d", i+1), c.addr(100+i)
+	name, addr := fmt.Sprintf("gateway-%d", i+1), c.addr(NodeGateway+i)
 	args := append(c.common(name, addr), "--listen", fmt.Sprintf("%s:%d", addr, portPublic))
-	if ip := net.ParseIP(addr); ip != nil && !ip.IsLoopback() { // in network namespaces
-		args = append(args, "--insecure-no-tls")
+	if c.cfg.Net != nil {
+		args = append(args, "--insecure-anonymous", "--insecure-no-tls")
 	}
-	return c.process(name, 100+i, c.cfg.Gatewayd, append(args, c.cfg.Edge...)...)
+	return c.process(name, NodeGateway+i, c.cfg.Gatewayd, append(args, c.cfg.Edge...)...)
 }
 
 func (c *Cluster) process(name string, last int, bin string, args ...string) *Process {
+	if c.cfg.Net != nil {
+		enter := c.cfg.Net.Enter(last)
+		bin, args = enter[0], slices.Concat(enter[1:], []string{bin}, args)
+	}
 	return &Process{Name: name, Addr: c.addr(last), bin: bin, args: args,
 		log: filepath.Join(c.cfg.Dir, name+".log"), say: c.say}
 }

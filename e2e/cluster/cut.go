@@ -20,7 +20,7 @@ func (p *Process) AllRules() []string {
 func (c *Cluster) StoreRules(h *Process) []string {
 	for i := range c.Hosts {
 		if c.Hosts[i] == h {
-			return at(c.addr(storeOf(i)), "tcp", portRedis)
+			return at(c.addr(c.storeOf(i)), "tcp", portRedis)
 		}
 	}
 	return nil
@@ -34,8 +34,14 @@ func at(addr, protocol string, port int) []string {
 }
 
 // storeOf is the last byte of the address at which the i-th host finds Redis:
-// each has one of its own, so that it alone can be cut off.
-func storeOf(i int) int { return 200 + i }
+// each has one of its own, so that it alone can be cut off, except where nodes
+// have networks of their own.
+func (c *Cluster) storeOf(i int) int {
+	if c.cfg.Net != nil {
+		return NodeRedis
+	}
+	return 200 + i
+}
 
 // StartRedis starts a Redis that has ended, and waits until it answers.
 func (c *Cluster) StartRedis(ctx context.Context) error {

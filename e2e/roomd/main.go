@@ -14,7 +14,11 @@ import (
 func main() {
 	brief := ledger.Kind("ledger-brief", 100*time.Millisecond)
 	brief.EmptyAfter = 100 * time.Millisecond
+	steady, journal := ledger.Kind("ledger-steady", time.Second), ledger.JournalKind("ledger-steady-journal")
+	steady.Grace, journal.Grace = 10*time.Minute, 10*time.Minute
 	host.Main(
+		steady,
+		journal,
 		ledger.Kind("ledger", time.Second),
 		brief,
 		ledger.JournalKind("ledger-journal"),
