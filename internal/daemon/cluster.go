@@ -211,6 +211,11 @@ func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*director
 	if err != nil {
 		return nil, BadSetting(err)
 	}
+	c.Keys.OnChange(func([]Keys) {
+		if err := m.SetKeys(c.Keys.Gossip()); err != nil {
+			c.log.Error().Err(err).Msg("keys of gossip not changed")
+		}
+	})
 	return m, nil
 }
 
