@@ -188,9 +188,6 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(f.id)).Uint64("epoch", uint64(g.Claim.Epoch)).Msg("room does not load")
 		h.loadFailed(f.id)
-		if err := h.writeDown(ctx, g.Claim); err != nil {
-			h.log.Warn().Err(err).Msg("the store does not know that the room does not load")
-		}
 		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 1000, Text: "the room's state does not load"}
 	}
 	fault.Point("restore.loaded")

@@ -197,7 +197,8 @@ func (r *room) blame(f *failure) aftermath {
 		ev.Uint64("member", uint64(p.Member)).Uint64("input", uint64(p.N))
 	}
 	ev.Msg("room failed")
-	noted := r.noteFailure()
+	// With no input at fault the build may be: another host's may do better.
+	noted := !poisoned || r.noteFailure()
 	if !r.durable() {
 		ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
 		defer cancel()
