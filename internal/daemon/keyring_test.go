@@ -2,12 +2,15 @@ package daemon
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/directory"
 )
 
 const oldSecret, newSecret = "the old secret of a cluster", "the new secret of a cluster"
@@ -59,5 +62,43 @@ func TestSecretsChangeInSteps(t *testing.T) {
 	}
 	if _, err := readKeyring(tokenFile(t, strings.Repeat(oldSecret+"\n", maxSecrets+1)), zerolog.Nop()); err == nil {
 		t.Error("too many secrets are taken")
+	}
+}
+
+// Gossip follows the key file: nodes change over while they run, and one that
+// has the new secret alone finds them afterwards.
+func TestGossipFollowsTheKeyFile(t *testing.T) {
+	path := tokenFile(t, oldSecret+"\n")
+	one := startNode(t, "host-1", directory.RoleHost, path)
+	two := startNode(t, "host-2", directory.RoleHost, path, one.Members.Addr())
+	sees := func(n *node, want int) func() error {
+		return func() error {
+			if got := len(n.Members.View().Nodes); got != want {
+				return fmt.Errorf("%d nodes seen, want %d", got, want)
+			}
+			return nil
+		}
+	}
+	eventually(t, "host-1 sees both", sees(one, 2))
+	for _, text := range []string{oldSecret + "\n" + newSecret, newSecret + "\n" + oldSecret, newSecret} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want, err := readSecrets(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []*node{one, two} {
+			eventually(t, "the file is followed", func() error {
+				if k := n.Keys.Gossip(); len(k) != len(want) || !bytes.Equal(k[0], want[0].Gossip) {
+					return fmt.Errorf("%d keys", len(k))
+				}
+				return nil
+			})
+		}
+	}
+	three := startNode(t, "host-3", directory.RoleHost, tokenFile(t, newSecret), two.Members.Addr())
+	for _, n := range []*node{one, two, three} {
+		eventually(t, "all see each other", sees(n, 3))
 	}
 }
