@@ -545,3 +545,23 @@ func lineWith(text, part string) string {
 	}
 	return ""
 }
+
+// TestInputsAreSentMeanwhile: what a client sends is recorded by another
+// goroutine, also between the news of an owner and that of the rewind.
+func TestInputsAreSentMeanwhile(t *testing.T) {
+	h := good()
+	r, at := find(&h, "ann", Rewound, 0)
+	for i, e := range r.Events[at:] {
+		if e.Kind == Sent {
+			r.Events = slices.Delete(r.Events, at+i, at+i+1)
+			r.Events = slices.Insert(r.Events, at, e)
+			break
+		}
+	}
+	if r.Events[at].Kind != Sent || r.Events[at-1].Kind != Attached || r.Events[at+1].Kind != Rewound {
+		t.Fatal("the history does not have what is tested")
+	}
+	for _, p := range Check(h) {
+		t.Error(p)
+	}
+}

@@ -99,7 +99,13 @@ func (c *checker) acks(rec *record) {
 	}
 }
 
-// follows says whether the event behind i is of a kind.
+// follows says whether what the client was told next after event i is of a
+// kind. What it sent meanwhile is of another goroutine, and may stand between.
 func follows(events []Event, i int, k Kind) bool {
-	return i+1 < len(events) && events[i+1].Kind == k
+	for _, e := range events[i+1:] {
+		if e.Kind != Sent {
+			return e.Kind == k
+		}
+	}
+	return false
 }
