@@ -5,7 +5,7 @@ SHELL = /bin/bash
 
 SUITES = unit race fuzz js browser e2e faults partition sim bench hostile
 
-.PHONY: help bench-smoke build test mutations soak faults fuzz hostile fmt setup $(addprefix test-,$(SUITES))
+.PHONY: help bench-smoke build test mutations soak faults fuzz fuzz-long hostile fmt setup $(addprefix test-,$(SUITES))
 
 help:
 	@echo "make build   the three programs, into bin/"
@@ -15,6 +15,7 @@ help:
 	@echo "make mutations   break the logic on purpose and see that tests notice"
 	@echo "make hostile the attackers of test-hostile, each for LIMPET_HOSTILE (default 30s)"
 	@echo "make fuzz    every fuzz target for FUZZTIME (default 60s)"
+	@echo "make fuzz-long   every fuzz target for FUZZ_CPU seconds of processor time (default 600)"
 	@echo "make bench-smoke   the benchmark's gates, briefly; go run ./bench for the whole"
 	@echo "make fmt     format the code"
 	@echo "make setup   install what the tests need"
@@ -38,6 +39,9 @@ bench-smoke: test-bench
 
 fuzz:
 	FUZZTIME=$${FUZZTIME:-60s} test/fuzz
+
+fuzz-long:
+	test/fuzz-long
 
 faults: setup
 	go run ./e2e/faults -for $${FOR:-60s} -seed $${SEED:-$$RANDOM} $(FAULTS)

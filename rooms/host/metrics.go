@@ -225,12 +225,13 @@ var (
 	descConnected = prometheus.NewDesc("limpet_members_connected", "Members whose connection stands, by kind.", []string{"kind"}, nil)
 	descUnsaved   = prometheus.NewDesc("limpet_checkpoint_unsaved_seconds",
 		"Age of the oldest change in any room that is not stored, by kind.", []string{"kind"}, nil)
+	descHanging = prometheus.NewDesc("limpet_room_calls_hanging", "Calls of rooms' code that have not returned although their rooms were given up.", nil, nil)
 	descWaiting = prometheus.NewDesc("limpet_room_mailbox_events", "Events that wait in rooms' mailboxes, by kind.", []string{"kind"}, nil)
 )
 
 // Describe is prometheus.Collector's.
 func (c *liveCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRooms, descMembers, descConnected, descUnsaved, descWaiting} {
+	for _, d := range []*prometheus.Desc{descRooms, descMembers, descConnected, descUnsaved, descWaiting, descHanging} {
 		ch <- d
 	}
 }
@@ -242,6 +243,7 @@ func (c *liveCollector) Collect(ch chan<- prometheus.Metric) {
 	for name := range c.host.kinds {
 		by[name] = &sums{}
 	}
+	ch <- prometheus.MustNewConstMetric(descHanging, prometheus.GaugeValue, float64(c.host.stuck.count()))
 	now := time.Now()
 	for _, r := range c.host.all() {
 		s, i := by[r.kind.Name], r.info(now)

@@ -9,6 +9,11 @@ import (
 	"github.com/limpet-games/limpet/wire"
 )
 
+// maxStuck bounds the calls that hang in one process. Each costs a goroutine, and
+// maybe a processor: with so many the process is to end, and no room is given up
+// any more until it has.
+const maxStuck = 64
+
 // stuckRooms are the copies that were given up and whose goroutines have not
 // come back from the rooms' code. A process that gathers them is drained, see
 // Host.Hopeless.
@@ -21,7 +26,7 @@ type stuckRooms struct {
 func (s *stuckRooms) take(r *room) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !r.calls.take() {
+	if len(s.list) >= maxStuck || !r.calls.take() {
 		return false
 	}
 	if s.list == nil {
@@ -32,7 +37,6 @@ func (s *stuckRooms) take(r *room) bool {
 }
 
 // remove is for the goroutine, when it is back.
-
 func (s *stuckRooms) remove(r *room) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,9 +86,9 @@ func (s *stuckRooms) longest(now time.Time) (id wire.RoomID, d time.Duration) {
 }
 
 // Hopeless waits until a call of some room's code has not returned for within
-// although its room was given up, and other hosts take rooms: this process holds
-// a processor or a lock that nothing can free, and its error says so. It returns
-// nil when ctx is done.
+// although its room was given up, and other hosts take rooms; or until maxStuck
+// hang. This process then holds processors or locks that nothing can free, and the
+// error says so. It returns nil when ctx is done.
 func (h *Host) Hopeless(ctx context.Context, within time.Duration, others func() bool) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -94,9 +98,10 @@ func (h *Host) Hopeless(ctx context.Context, within time.Duration, others func()
 			return nil
 		case <-tick.C:
 		}
-		if id, d := h.stuck.longest(time.Now()); d >= within && others() {
-			return fmt.Errorf("a call of the code of room %s hangs for %s after the room was given up: "+
-				"ending this process, as nothing else ends the call", id, d.Round(time.Second))
+		n := h.stuck.count()
+		if id, d := h.stuck.longest(time.Now()); n >= maxStuck || d >= within && others() {
+			return fmt.Errorf("%d calls of rooms' code hang, that of room %s for %s after the room was given up: "+
+				"ending this process, as nothing else ends them", n, id, d.Round(time.Second))
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (p *pulse) take() bool {
 		return false
 	}
 	p.looks++
-	return p.looks == stuckAfter && call != taken && p.call.CompareAndSwap(call, taken)
+	return p.looks >= stuckAfter && call != taken && p.call.CompareAndSwap(call, taken)
 }
 
 // isTaken reports whether the watcher has the room.
