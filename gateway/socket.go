@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/limpet-games/limpet/gateway/internal/ws"
+	"github.com/limpet-games/limpet/internal/socket"
 )
 
 // open makes the outbox write to c: without waiting on TCP, and with a
@@ -108,7 +108,7 @@ func (o *outbox) took(n int) {
 // write is one write(2). A socket that is full takes 0 bytes without an error.
 func write(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := ws.Write(fd, p)
+		n, err := socket.Write(fd, p)
 		switch {
 		case err == nil:
 			return n, nil

@@ -28,9 +28,11 @@ var allowed = map[string]map[string]string{
 	"wire":      {},
 	"wire/peer": {"wire": "ids and the codec"},
 	"internal/link": {
-		"wire": "errors cross a link as wire errors", "internal/certs": "who is at the other end", outside: "logs and metrics",
+		"wire": "errors cross a link as wire errors", "internal/certs": "who is at the other end",
+		"internal/socket": "reads and writes", outside: "logs and metrics",
 	},
 	"internal/certs":    {outside: "logs and metrics"},
+	"internal/socket":   {},
 	"internal/pressure": {outside: "logs and metrics"},
 	"snapshot": {
 		"wire": "rooms' ids and epochs", "internal/fault": "points where tests kill it",
@@ -70,13 +72,14 @@ var allowed = map[string]map[string]string{
 	"gateway": {
 		"wire": "the client protocol", "wire/peer": "messages to hosts", "internal/link": "links to hosts",
 		"directory": "where rooms are", "internal/pressure": "what it must refuse", "gateway/internal/...": "its own parts",
+		"internal/socket": "writes to clients",
 		"internal/daemon": "logs for net/http", outside: "the WebSocket handshake, logs and metrics",
 	},
 	"gateway/auth": {
 		"gateway": "who a token's bearer is", "wire": "bounds", "wire/peer": "bounds", outside: "JSON Web Tokens, logs and metrics",
 	},
 	"gateway/internal/...": {
-		"wire": "frames", "gateway/internal/...": "its siblings", outside: "the WebSocket handshake",
+		"wire": "frames", "gateway/internal/...": "its siblings", "internal/socket": "reads from clients", outside: "the WebSocket handshake",
 	},
 	"client":         {"wire": "the client protocol", outside: "the WebSocket dialler"},
 	"games/...":      {"rooms": "the API, as any game would", "games/...": "parts of one game"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/internal/certs"
+	"github.com/limpet-games/limpet/internal/socket"
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -66,13 +67,13 @@ func (m *Mesh) check(o opening, proved certs.Name) error {
 // handshakeOut takes a connection that was dialled through its handshake.
 func (m *Mesh) handshakeOut(conn net.Conn) (*handshaken, error) {
 	defer deadline(conn, m.cfg.DialWithin)()
-	h := &handshaken{conn: conn}
+	h := &handshaken{conn: socket.Direct(conn)}
 	if m.cfg.Identity != nil {
 		cfg, err := m.cfg.Identity.Client()
 		if err != nil {
 			return nil, err
 		}
-		if err := h.secure(tls.Client(conn, cfg)); err != nil {
+		if err := h.secure(tls.Client(h.conn, cfg)); err != nil {
 			return nil, fmt.Errorf("peer of another cluster, or without the same key or CA: %w", err)
 		}
 	}
@@ -89,13 +90,13 @@ func (m *Mesh) handshakeOut(conn net.Conn) (*handshaken, error) {
 // handshakeIn is handshakeOut for the end that was dialled.
 func (m *Mesh) handshakeIn(conn net.Conn) (*handshaken, error) {
 	defer deadline(conn, m.cfg.DialWithin)()
-	h := &handshaken{conn: conn}
+	h := &handshaken{conn: socket.Direct(conn)}
 	if m.cfg.Identity != nil {
 		cfg, err := m.cfg.Identity.Server()
 		if err != nil {
 			return nil, err
 		}
-		if err := h.secure(tls.Server(conn, cfg)); err != nil {
+		if err := h.secure(tls.Server(h.conn, cfg)); err != nil {
 			return nil, err
 		}
 	}

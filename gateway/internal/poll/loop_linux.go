@@ -136,11 +136,11 @@ func (l *Loop[T]) Run(arrived func(it T, now time.Time, ended bool), roused func
 	var failure error
 	err := l.raw.Read(func(fd uintptr) bool {
 		for {
-			n, err := unix.EpollWait(int(fd), events, 0)
+			n, err := wait(fd, events)
 			if err == unix.EINTR {
 				continue
 			}
-			if err != nil {
+			if err != 0 {
 				failure = fmt.Errorf("wait for sockets: %w", err)
 				return true
 			}

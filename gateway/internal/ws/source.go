@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/limpet-games/limpet/internal/socket"
 )
 
 // chunk is what a reader takes from its connection at once, in bytes. Longer
@@ -89,7 +91,7 @@ func (s *source) attempt(fd uintptr) bool {
 // once is one read(2).
 func once(fd uintptr, p []byte, owner Owner) (int, error) {
 	for {
-		n, err := read(fd, p)
+		n, err := socket.Read(fd, p)
 		owner.Read()
 		if err != syscall.EINTR {
 			return n, err
