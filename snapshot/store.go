@@ -223,8 +223,9 @@ var (
 	// although the caller holds a claim to it: the store lost data. The caller
 	// claims again with its epoch as floor and its incarnation, and saves its
 	// full state. Answering a load or an ordinary claim: the room's record is
-	// there but its checkpoint is lost, or the room was seen and its record is not
-	// there, which is never taken for "empty".
+	// there but its checkpoint is lost, or was not yet saved again after the live
+	// copy claimed it anew, or the room was seen and its record is not there:
+	// none is ever taken for "empty".
 	ErrMissing = errors.New("the store has lost the room")
 	// ErrGap: entries between the store's last one and those appended are
 	// missing: the store lost some. The caller saves a checkpoint, which covers

@@ -70,6 +70,7 @@ func stopped() time.Duration {
 
 func TestRedisInTrouble(t *testing.T) {
 	s := open(t)
+	s.coldRoom(t.Context(), t, "cold-for-long") // longer than hosts keep what they wrote
 	for _, tr := range troubles {
 		if !t.Run(tr.name, func(t *testing.T) { s.endure(t, tr) }) {
 			return
@@ -153,7 +154,7 @@ func (s *stage) newRoomsWait(ctx context.Context, t *testing.T) {
 func (s *stage) flushed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s.coldRoom(ctx, t)
+	s.coldRoom(ctx, t, "cold-just-now")
 	before := s.saved(ctx, t)
 	began := time.Now()
 	if err := s.redis.FlushAll(ctx).Err(); err != nil {
@@ -171,17 +172,23 @@ func (s *stage) flushed(t *testing.T) {
 			t.Errorf("%s: the epoch went from %d to %d", room, before[room].epoch, now.epoch)
 		}
 	}
-	_, err := s.guest.Join(ctx, wire.ModeJoinOrCreate, "ledger-brief", "cold", nil)
+	_, err := s.guest.Join(ctx, wire.ModeJoinOrCreate, "ledger-brief", "cold-for-long", nil)
 	if e, ok := errors.AsType[*wire.Error](err); !ok || e.Code != wire.CodeStateLost {
 		t.Errorf("a room that the store lost: %v, want %v", err, wire.CodeStateLost)
+	}
+	r, err := s.guest.Join(ctx, wire.ModeJoin, "ledger-brief", "cold-just-now", nil)
+	if err != nil {
+		t.Errorf("a room that has just left memory: %v, want it back as it was", err)
+	} else if err := r.Leave(ctx); err != nil {
+		t.Error(err)
 	}
 	s.caughtUp(ctx, t)
 }
 
 // coldRoom plays in a room and lets it leave memory.
-func (s *stage) coldRoom(ctx context.Context, t *testing.T) {
+func (s *stage) coldRoom(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
-	r, err := s.guest.Join(ctx, wire.ModeCreate, "ledger-brief", "cold", nil)
+	r, err := s.guest.Join(ctx, wire.ModeCreate, "ledger-brief", name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +198,7 @@ func (s *stage) coldRoom(ctx context.Context, t *testing.T) {
 	if err := errors.Join(r.Settle(ctx), r.Leave(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	for s.live(ctx, t)["ledger-brief/cold"] {
+	for s.live(ctx, t)["ledger-brief/"+name] {
 		pause(ctx, 20*time.Millisecond)
 	}
 }

@@ -143,6 +143,61 @@ func TestColdRoomThatTheStoreLost(t *testing.T) {
 	}
 }
 
+// A room that its copy claimed again, after the store had lost it, is lost with
+// that copy: it is not taken for one that never saved.
+func TestRoomLostAgainBeforeItIsSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := newMemStore()
+		now := wire.Epoch(time.Now().UnixMilli())
+		for _, id := range []wire.RoomID{"tally/one", "fleeting/one"} {
+			mem.mu.Lock()
+			got := mem.claim(snapshot.ClaimRequest{Room: id, Holder: "dead#1/1", Nonce: 7, Floor: now, Incarnation: 5})
+			mem.mu.Unlock()
+			if got.Err != nil {
+				t.Fatal(got.Err)
+			}
+		}
+		h := start(t, mem, "a#1", tallyKind(), fleetingKind())
+		for _, mode := range []wire.Mode{wire.ModeJoin, wire.ModeJoinOrCreate} {
+			if _, err := h.Activate(t.Context(), "tally/one", mode, 0); wire.CodeOf(err).Code != wire.CodeStateLost {
+				t.Errorf("mode %d: %v", mode, err)
+			}
+		}
+		if _, err := h.Activate(t.Context(), "tally/one", wire.ModeCreate, 0); err != nil {
+			t.Errorf("to create it: %v", err)
+		}
+		if r := mem.saved("tally/one"); r.claim.Incarnation == 5 {
+			t.Error("it was created in the incarnation that was lost")
+		}
+		// Of this kind nothing is ever saved, and nothing could be lost.
+		if _, err := h.Activate(t.Context(), "fleeting/one", wire.ModeJoinOrCreate, 0); err != nil {
+			t.Errorf("fleeting: %v", err)
+		}
+	})
+}
+
+// A last write that fails on its way back is tried again under the claim that it
+// has by then.
+func TestLastWriteIsRepeatedUntilItIsIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := newMemStore()
+		h := start(t, mem, "a#1", tallyKind())
+		calls := 0
+		h.store.onSave(func() error {
+			if calls++; calls == 2 { // the one under the new claim
+				return errDown
+			}
+			return nil
+		})
+		req := snapshot.SaveRequest{Claim: snapshot.Claim{Room: "tally/one", Incarnation: 5, Epoch: 9, Nonce: 7}, Seq: 3, Data: []byte("state")}
+		h.kept.add(time.Now(), req)
+		h.rewrite(t.Context())
+		if r := mem.saved("tally/one"); string(r.data) != "state" || calls != 3 {
+			t.Errorf("after %d calls: %+v", calls, r)
+		}
+	})
+}
+
 // A store that takes leases but no writes, as a Redis that is out of memory,
 // pauses durable acks within a second.
 func TestStoreThatTakesNoWritesIsNoticed(t *testing.T) {

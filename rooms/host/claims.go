@@ -94,8 +94,11 @@ func (h *Host) claimFor(ctx context.Context, k rooms.Kind, id wire.RoomID, mode 
 		if mode == wire.ModeJoin {
 			return grant{}, snapshot.ErrNoRoom
 		}
-		req.Floor, req.Mode = 0, wire.ModeJoinOrCreate
-		g, err = h.claim(ctx, req)
+		req.Mode = wire.ModeCreate
+		if g, err = h.claim(ctx, req); errors.Is(err, snapshot.ErrExists) { // since just now
+			req.Floor, req.Mode = 0, wire.ModeJoinOrCreate
+			g, err = h.claim(ctx, req)
+		}
 	}
 	for err == nil && !g.Created {
 		if err = h.tombstone(ctx, g.Claim); err != nil {

@@ -63,7 +63,7 @@ func (k *keptWrites) all(now time.Time) []keptWrite {
 func (h *Host) rewrite(ctx context.Context) {
 	for _, w := range h.kept.all(time.Now()) {
 		for wait := claimRetry; ctx.Err() == nil; wait = min(2*wait, claimRetryMost) {
-			err := h.rewriteOne(ctx, w.req)
+			err := h.rewriteOne(ctx, &w.req)
 			if err == nil {
 				break
 			}
@@ -74,9 +74,10 @@ func (h *Host) rewrite(ctx context.Context) {
 }
 
 // rewriteOne repeats a write under its claim, or under one that takes the place of
-// a claim that was lost too. Where somebody else has the room by now it is theirs.
-func (h *Host) rewriteOne(ctx context.Context, req snapshot.SaveRequest) error {
-	word, err := h.writeOnce(ctx, req)
+// a claim that was lost too, which it leaves in req for the next try. Where
+// somebody else has the room by now it is theirs.
+func (h *Host) rewriteOne(ctx context.Context, req *snapshot.SaveRequest) error {
+	word, err := h.writeOnce(ctx, *req)
 	if err != nil || word == nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func (h *Host) rewriteOne(ctx context.Context, req snapshot.SaveRequest) error {
 		req.Seq = 1
 	}
 	h.log.Warn().Str("room", string(c.Room)).Bool("closed", req.Seq == 0).Msg("the store had lost the room: its last write is repeated")
-	_, err = h.writeOnce(ctx, req)
+	_, err = h.writeOnce(ctx, *req)
 	return err
 }
 

@@ -34,6 +34,7 @@ type memRoom struct {
 	claim   snapshot.Claim
 	holder  snapshot.Holder
 	created bool
+	owed    bool // claimed again after it was lost
 	closed  bool
 	seq     uint64
 	data    []byte
@@ -93,6 +94,9 @@ func (s *memStore) claim(q snapshot.ClaimRequest) snapshot.ClaimResult {
 	if err == nil && open && r.holder != q.Holder && s.alive(r.holder) {
 		err = &snapshot.HeldError{Holder: r.holder, Epoch: r.claim.Epoch}
 	}
+	if err == nil && !fresh && q.Incarnation == 0 && r.stateless() {
+		err = snapshot.ErrMissing
+	}
 	if err != nil {
 		return snapshot.ClaimResult{Err: err}
 	}
@@ -104,13 +108,18 @@ func (s *memStore) claim(q snapshot.ClaimRequest) snapshot.ClaimResult {
 	n.claim = snapshot.Claim{Room: q.Room, Epoch: epoch, Nonce: q.Nonce, Incarnation: wire.Incarnation(epoch)}
 	switch {
 	case fresh && q.Incarnation != 0:
-		n.claim.Incarnation = q.Incarnation
+		n.claim.Incarnation, n.owed = q.Incarnation, true
 	case !fresh:
 		n.claim.Incarnation, n.data, n.prev, n.journal = r.claim.Incarnation, r.data, r.prev, r.journal
-		n.note, n.noted = r.note, r.noted
+		n.note, n.noted, n.owed = r.note, r.noted, r.owed
 	}
 	s.rooms[q.Room] = n
 	return snapshot.ClaimResult{Claim: n.claim, Created: fresh, Data: n.data, Journal: n.journal, Note: n.note}
+}
+
+// stateless reports whether there is nothing of a lost room but its record.
+func (r *memRoom) stateless() bool {
+	return r.owed && !r.closed && r.data == nil && r.journal.Last() == 0
 }
 
 func verdictOf(r *memRoom, open bool, q snapshot.ClaimRequest) (fresh bool, err error) {
@@ -123,6 +132,8 @@ func verdictOf(r *memRoom, open bool, q snapshot.ClaimRequest) (fresh bool, err 
 		return false, snapshot.ErrNoRoom
 	case r == nil && q.Floor > 0 && q.Mode != wire.ModeCreate:
 		return false, snapshot.ErrMissing
+	case open && q.Mode == wire.ModeCreate && r.stateless():
+		return true, nil
 	case open && q.Mode == wire.ModeCreate:
 		return false, snapshot.ErrExists
 	case !open && q.Mode == wire.ModeJoin:
@@ -264,6 +275,7 @@ type view struct {
 	err    error             // calls fail
 	forget int               // so many claim calls lose their answer
 	beats  error             // of beats alone
+	saving func() error      // called before a save, which fails with its error
 	noted  func()            // called after a note
 	hand   func(before bool) // called before and after a hand-off; the answer is lost if the view fails then
 }
@@ -280,6 +292,12 @@ func (v *view) failBeats(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.beats = err
+}
+
+func (v *view) onSave(f func() error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.saving = f
 }
 
 // hang makes calls wait until the returned function is called.
@@ -377,6 +395,13 @@ func (v *view) Save(ctx context.Context, qs []snapshot.SaveRequest) ([]error, er
 		return nil, err
 	}
 	defer v.memStore.mu.Unlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.saving != nil {
+		if err := v.saving(); err != nil {
+			return nil, err
+		}
+	}
 	return each(qs, v.save), nil
 }
 

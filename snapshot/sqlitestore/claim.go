@@ -21,11 +21,17 @@ type row struct {
 	note               []byte
 	data               []byte
 	hasData            bool
+	owed               bool // see owedSchema
 }
 
 func (r *row) open() bool { return r.epoch > 0 && r.closed == 0 }
 
-const selectRoom = "SELECT incarnation, epoch, nonce, created, holder, seq, closed, base, note, data, data IS NOT NULL FROM room WHERE name = ?"
+// stateless reports whether a room that was lost has nothing but a record since.
+func (r *row) stateless(j snapshot.Journal) bool {
+	return r.owed && r.open() && !r.hasData && j.Last() == 0
+}
+
+const selectRoom = "SELECT incarnation, epoch, nonce, created, holder, seq, closed, base, note, data, data IS NOT NULL, owed FROM room WHERE name = ?"
 
 // queryer is a transaction or a pool.
 type queryer interface {
@@ -35,7 +41,7 @@ type queryer interface {
 func readRoom(ctx context.Context, q queryer, room wire.RoomID) (row, error) {
 	var r row
 	err := q.QueryRowContext(ctx, selectRoom, string(room)).Scan(
-		&r.incarnation, &r.epoch, &r.nonce, &r.created, &r.holder, &r.seq, &r.closed, &r.base, &r.note, &r.data, &r.hasData)
+		&r.incarnation, &r.epoch, &r.nonce, &r.created, &r.holder, &r.seq, &r.closed, &r.base, &r.note, &r.data, &r.hasData, &r.owed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}, nil
 	}
@@ -94,6 +100,13 @@ func claim(ctx context.Context, tx *sql.Tx, req snapshot.ClaimRequest) (snapshot
 		}
 		return claimed(ctx, tx, req, r)
 	}
+	if r.owed {
+		journal, err := readJournal(ctx, tx, req.Room, r.base)
+		if err != nil {
+			return snapshot.ClaimResult{}, err
+		}
+		r.owed = r.stateless(journal)
+	}
 	fresh, refusal := verdict(r, req)
 	if refusal != nil {
 		return snapshot.ClaimResult{Err: refusal}, nil
@@ -108,10 +121,14 @@ func claim(ctx context.Context, tx *sql.Tx, req snapshot.ClaimRequest) (snapshot
 			return snapshot.ClaimResult{Err: held}, nil
 		}
 	}
+	if r.owed && !fresh && req.Incarnation == 0 {
+		return snapshot.ClaimResult{Err: snapshot.ErrMissing}, nil
+	}
 	r.epoch = max(r.epoch, int64(req.Floor), nowMS()) + 1
 	r.nonce, r.holder, r.created = int64(req.Nonce), string(req.Holder), fresh
 	if fresh {
 		r.incarnation, r.data, r.note, r.base = int64(req.Incarnation), nil, nil, 0
+		r.owed = req.Incarnation > 0
 		if r.incarnation == 0 {
 			r.incarnation = r.epoch
 		}
@@ -131,15 +148,16 @@ func verdict(r row, req snapshot.ClaimRequest) (fresh bool, refusal error) {
 		}
 		return r.incarnation < want, nil
 	}
+	fresh = !r.open() || r.owed && req.Mode == wire.ModeCreate
 	switch {
 	case r.epoch == 0 && req.Floor > 0 && req.Mode != wire.ModeCreate: // it was seen
 		return false, snapshot.ErrMissing
-	case r.open() && req.Mode == wire.ModeCreate:
+	case !fresh && req.Mode == wire.ModeCreate:
 		return false, snapshot.ErrExists
-	case !r.open() && req.Mode == wire.ModeJoin:
+	case fresh && req.Mode == wire.ModeJoin:
 		return false, snapshot.ErrNoRoom
 	}
-	return !r.open(), nil
+	return fresh, nil
 }
 
 func takeRoom(ctx context.Context, tx *sql.Tx, room wire.RoomID, r row, fresh bool) error {
@@ -151,11 +169,11 @@ func takeRoom(ctx context.Context, tx *sql.Tx, room wire.RoomID, r row, fresh bo
 	if err := dropJournal(ctx, tx, room); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO room (name, incarnation, epoch, nonce, created, holder, seq, closed, data)
-		VALUES (?, ?, ?, ?, 1, ?, 0, 0, NULL)
+	_, err := tx.ExecContext(ctx, `INSERT INTO room (name, incarnation, epoch, nonce, created, holder, seq, closed, owed, data)
+		VALUES (?, ?, ?, ?, 1, ?, 0, 0, ?, NULL)
 		ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, epoch = excluded.epoch, nonce = excluded.nonce,
-			created = 1, holder = excluded.holder, seq = 0, closed = 0, base = 0, noted = 0, note = NULL, data = NULL, prev = NULL`,
-		string(room), r.incarnation, r.epoch, r.nonce, r.holder)
+			created = 1, holder = excluded.holder, seq = 0, closed = 0, owed = excluded.owed, base = 0, noted = 0, note = NULL, data = NULL, prev = NULL`,
+		string(room), r.incarnation, r.epoch, r.nonce, r.holder, r.owed)
 	return err
 }
 

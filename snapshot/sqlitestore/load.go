@@ -40,6 +40,9 @@ func (s *Store) Load(ctx context.Context, rooms []wire.RoomID) ([]snapshot.LoadR
 			},
 			Holder: snapshot.Holder(r.holder), Closed: r.closed > 0, Data: r.data, Journal: journal, Note: r.note,
 		}
+		if r.stateless(journal) {
+			out[i].Err = snapshot.ErrMissing
+		}
 	}
 	return out, nil
 }

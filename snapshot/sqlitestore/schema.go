@@ -11,7 +11,7 @@ import (
 )
 
 // schemaVersion is the file's user_version. An older one is brought up to it.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // Nonces are 64-bit numbers kept as SQLite's signed ones. A lease that has
 // ended has expiry 0: a clock that is set back does not bring it to life.
@@ -69,6 +69,10 @@ ALTER TABLE room ADD COLUMN noted INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE room ADD COLUMN note BLOB;
 `
 
+// owedSchema came with version 5: owed is set where a live copy claimed a room
+// again that the file had lost. Until it saves, there is a record and no state.
+const owedSchema = "ALTER TABLE room ADD COLUMN owed INTEGER NOT NULL DEFAULT 0;"
+
 // migrate makes the tables in a new file and refuses one of a newer build.
 func (s *Store) migrate(ctx context.Context) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
@@ -100,7 +104,12 @@ func (s *Store) migrate(ctx context.Context) error {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, noteSchema); err != nil {
+		if have < 4 {
+			if _, err := tx.ExecContext(ctx, noteSchema); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, owedSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))

@@ -28,6 +28,7 @@ const (
 type modelRoom struct {
 	claim   snapshot.Claim
 	created bool
+	owed    bool // a live copy claimed it again after it was lost
 	holder  snapshot.Holder
 	seq     uint64
 	closed  bool
@@ -79,10 +80,19 @@ func (m *model) claim(req snapshot.ClaimRequest, got snapshot.ClaimResult) error
 			m.leases[r.holder] = leaseEnded // looking made it final
 		}
 	}
+	if refusal == nil && !fresh && req.Incarnation == 0 && r.stateless() {
+		refusal = snapshot.ErrMissing
+	}
 	if refusal != nil {
 		return wantAnswer(got.Err, refusal)
 	}
 	return m.taken(r, fresh, req, got)
+}
+
+// stateless reports whether a live copy has claimed the room again after it was
+// lost, and no copy has saved anything of it since.
+func (r *modelRoom) stateless() bool {
+	return r.owed && !r.closed && r.data == nil && r.journal.Last() == 0
 }
 
 func (m *model) verdict(r *modelRoom, open bool, req snapshot.ClaimRequest) (fresh bool, refusal error) {
@@ -98,6 +108,8 @@ func (m *model) verdict(r *modelRoom, open bool, req snapshot.ClaimRequest) (fre
 	switch {
 	case r == nil && req.Floor > 0 && req.Mode != wire.ModeCreate:
 		return false, snapshot.ErrMissing
+	case open && req.Mode == wire.ModeCreate && r.stateless():
+		return true, nil
 	case open && req.Mode == wire.ModeCreate:
 		return false, snapshot.ErrExists
 	case !open && req.Mode == wire.ModeJoin:
@@ -115,11 +127,12 @@ func (m *model) taken(r *modelRoom, fresh bool, req snapshot.ClaimRequest, got s
 	}
 	switch {
 	case fresh && req.Incarnation != 0:
-		n.claim.Incarnation = req.Incarnation
+		n.claim.Incarnation, n.owed = req.Incarnation, true
 	case fresh:
 		n.claim.Incarnation = wire.Incarnation(got.Claim.Epoch)
 	default:
-		n.claim.Incarnation, n.data, n.prev, n.journal = r.claim.Incarnation, r.data, r.prev, r.journal
+		n.claim.Incarnation, n.owed = r.claim.Incarnation, r.owed
+		n.data, n.prev, n.journal = r.data, r.prev, r.journal
 	}
 	if got.Err != nil || got.Claim.Epoch <= above || got.Claim != n.claim || got.Created != fresh || !same(got.Data, n.data) || !sameJournal(got.Journal, n.journal) {
 		return fmt.Errorf("claim: got %v, want %v above %d of %v, created %t", got, n.claim, above, n.data, fresh)
@@ -218,6 +231,9 @@ func (m *model) load(room wire.RoomID, got snapshot.LoadResult) error {
 	r := m.rooms[room]
 	if r == nil {
 		return wantAnswer(got.Err, snapshot.ErrNoRoom)
+	}
+	if r.stateless() {
+		return wantAnswer(got.Err, snapshot.ErrMissing)
 	}
 	if got.Err != nil || got.Claim != r.claim || got.Holder != r.holder || got.Closed != r.closed || !same(got.Data, r.data) || !sameJournal(got.Journal, r.journal) {
 		return fmt.Errorf("load: got %+v, want %+v", got, *r)

@@ -309,6 +309,73 @@ func testSeenRoomIsLost(t *testing.T, f *fixture) {
 	}
 }
 
+// A room that its live copy has claimed again, and that it could not save before
+// it ended, is lost: its record alone is no empty room.
+func testClaimedAgainIsLost(t *testing.T, f *fixture) {
+	h1, h1b, h2 := lease(t, f.a, "n1"), lease(t, f.a, "n1b"), lease(t, f.b, "n2")
+	again := snapshot.ClaimRequest{Room: "k/a", Holder: h1, Floor: 9, Incarnation: 5}
+	c := claim(t, f.a, again)
+	if c.Err != nil || c.Claim.Incarnation != 5 {
+		t.Fatalf("claimed again: %+v", c)
+	}
+	if err := f.a.EndLease(t.Context(), h1); err != nil {
+		t.Fatal(err)
+	}
+	// Neither a second try nor a move without a checkpoint makes it one.
+	again.Nonce, again.Holder = nonce(), h1b
+	if c = claim(t, f.a, again); c.Err != nil {
+		t.Fatalf("claimed once more: %+v", c)
+	}
+	moved, err := f.a.HandOff(timeout(t), []snapshot.HandOffRequest{{Claim: c.Claim, Holder: h1b, Nonce: nonce()}})
+	if err != nil || moved[0].Err != nil {
+		t.Fatalf("handed off: %+v, %v", moved, err)
+	}
+	c.Claim = moved[0].Claim
+	if err := f.a.EndLease(t.Context(), h1b); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []wire.Mode{wire.ModeJoin, wire.ModeJoinOrCreate} {
+		got := claim(t, f.b, snapshot.ClaimRequest{Room: "k/a", Holder: h2, Mode: mode})
+		wantErr(t, "claim of a room that was not saved again", got.Err, snapshot.ErrMissing)
+	}
+	res, err := f.b.Load(timeout(t), []wire.RoomID{"k/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "load of a room that was not saved again", res[0].Err, snapshot.ErrMissing)
+	if err := save(t, f.a, c.Claim, 1, []byte("all")); err != nil {
+		t.Fatalf("its copy lives after all: %v", err)
+	}
+	got := claim(t, f.b, snapshot.ClaimRequest{Room: "k/a", Holder: h2})
+	if got.Err != nil || string(got.Data) != "all" {
+		t.Errorf("claim once it is saved: %+v", got)
+	}
+}
+
+// Who means to make a room anew may, where nothing of the lost one came back.
+func testClaimedAgainAndCreated(t *testing.T, f *fixture) {
+	h1, h2 := lease(t, f.a, "n1"), lease(t, f.b, "n2")
+	c := claim(t, f.a, snapshot.ClaimRequest{Room: "k/a", Holder: h1, Floor: 9, Incarnation: 5})
+	if c.Err != nil {
+		t.Fatal(c.Err)
+	}
+	create := snapshot.ClaimRequest{Room: "k/a", Holder: h2, Mode: wire.ModeCreate}
+	if _, held := errors.AsType[*snapshot.HeldError](claim(t, f.b, create).Err); !held {
+		t.Error("a room was made anew under its live copy")
+	}
+	if err := f.a.EndLease(t.Context(), h1); err != nil {
+		t.Fatal(err)
+	}
+	got := claim(t, f.b, create)
+	if got.Err != nil || !got.Created || got.Claim.Incarnation == 5 || got.Claim.Epoch <= c.Claim.Epoch {
+		t.Fatalf("created: %+v after %+v", got, c)
+	}
+	wantErr(t, "save of the lost copy", save(t, f.a, c.Claim, 1, []byte("old")), snapshot.ErrFenced)
+	if res, err := f.b.Load(timeout(t), []wire.RoomID{"k/a"}); err != nil || res[0].Err != nil {
+		t.Errorf("the new room: %+v, %v", res, err)
+	}
+}
+
 func testContextDone(t *testing.T, f *fixture) {
 	h := lease(t, f.a, "n1")
 	c := take(t, f.a, "k/a", h).Claim

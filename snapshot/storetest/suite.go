@@ -61,6 +61,8 @@ func Run(t *testing.T, open func(t *testing.T) snapshot.Store) {
 		{"beat", testBeat},
 		{"note", testNote},
 		{"a room that was seen is lost", testSeenRoomIsLost},
+		{"a room claimed again and not saved is lost", testClaimedAgainIsLost},
+		{"a room claimed again and not saved may be created", testClaimedAgainAndCreated},
 		{"context done", testContextDone},
 		{"duel to create", testDuelCreate},
 		{"duel to take over", testDuelTakeOver},

@@ -4,7 +4,7 @@
 --      5 incarnation of a live copy or 0, 6 nonce whose holder is known to have
 --      ended or "", 7.. holders known to have ended
 local r = redis.call('HMGET', KEYS[1], 'inc', 'epoch', 'nonce', 'created', 'holder', 'closed', 'data', 'blob',
-	'jbase', 'jlast', 'pblob', 'note')
+	'jbase', 'jlast', 'pblob', 'note', 'owed')
 local inc, epoch = tonumber(r[1] or '0'), tonumber(r[2] or '0')
 local held, owner, closed, data, blob = r[3], r[5], r[6], r[7], r[8]
 local note = r[12] or ''
@@ -30,6 +30,10 @@ if held == nonce and owner == holder then
 	return take(r[4] == '1')
 end
 
+-- A live copy claimed it again after the store had lost it, and ended before it
+-- could save: there is a record, and no state. Only to create it is an answer.
+local owed = r[13] == '1' and wanted == 0 and last == '0' and not data and not blob
+
 -- A room that was seen and has left no record is lost, not new.
 if epoch == 0 and floor > 0 and wanted == 0 and mode ~= 'create' then return {'LOST'} end
 
@@ -38,9 +42,9 @@ if wanted > 0 then
 	if inc > wanted or (inc == wanted and closed) then return {'NOROOM'} end
 	fresh = inc < wanted
 else
-	if open and mode == 'create' then return {'EXISTS'} end
-	if not open and mode == 'join' then return {'NOROOM'} end
-	fresh = not open
+	fresh = not open or owed and mode == 'create'
+	if not fresh and mode == 'create' then return {'EXISTS'} end
+	if fresh and mode == 'join' then return {'NOROOM'} end
 end
 
 if open and owner ~= holder and held ~= ARGV[6] then
@@ -49,7 +53,7 @@ if open and owner ~= holder and held ~= ARGV[6] then
 	if not ended then return {'HELD', owner, number(epoch), held} end
 end
 
-if not fresh and not fetch() and wanted == 0 then return {'LOST'} end
+if not fresh and (owed or not fetch() and wanted == 0) then return {'LOST'} end
 
 local t = redis.call('TIME')
 local ms = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
@@ -63,7 +67,7 @@ if not fresh then
 end
 inc = wanted > 0 and wanted or epoch
 redis.call('HSET', KEYS[1], 'inc', number(inc), 'epoch', number(epoch), 'nonce', nonce, 'created', '1',
-	'holder', holder, 'seq', '0')
+	'holder', holder, 'seq', '0', 'owed', wanted > 0 and '1' or '0')
 redis.call('HDEL', KEYS[1], 'closed', 'data', 'blob', 'pdata', 'pblob', 'len', 'jbase', 'jlast', 'note', 'noted')
 redis.call('PERSIST', KEYS[1])
 redis.call('UNLINK', KEYS[2])
