@@ -36,7 +36,8 @@ type arrival struct {
 
 	whole  chan struct{} // closed when the copy is prepared: ready and holder are set
 	orders chan order
-	over   chan struct{} // closed when it is decided
+	over   chan struct{} // closed when it is decided: ran is set
+	ran    bool          // the copy runs, or did
 }
 
 // source is the link that a room comes over.
@@ -49,27 +50,39 @@ type order struct {
 	got   chan error // capacity 1
 }
 
-// arrivals are the rooms that move here now.
+// maxDecided is how many arrivals that are decided are remembered; the oldest
+// goes first.
+const maxDecided = 4096
+
+// arrivals are the rooms that move here now, and what became of those before.
 type arrivals struct {
-	mu    sync.Mutex
-	all   map[snapshot.Nonce]*arrival // guarded by mu
-	bytes int                         // of all; guarded by mu
+	mu      sync.Mutex
+	all     map[snapshot.Nonce]*arrival // guarded by mu
+	bytes   int                         // of all; guarded by mu
+	decided map[snapshot.Nonce]bool     // whether the copy ran; guarded by mu
+	oldest  []snapshot.Nonce            // of decided, oldest first; guarded by mu
 }
 
-func newArrivals() *arrivals { return &arrivals{all: map[snapshot.Nonce]*arrival{}} }
+func newArrivals() *arrivals {
+	return &arrivals{all: map[snapshot.Nonce]*arrival{}, decided: map[snapshot.Nonce]bool{}}
+}
 
 var errNoArrival = wire.Refuse(wire.CodeNoRoom, "no such room is on its way here")
 
-// order passes the source's word on and waits for what came of it. To forget
-// what is not known is done.
+// order passes the source's word on and waits for what came of it. A word that
+// comes after the decision hears what that was. To forget what is not known is
+// done.
 func (as *arrivals) order(ctx context.Context, n snapshot.Nonce, o order) error {
 	as.mu.Lock()
 	a := as.all[n]
+	ran, decided := as.decided[n]
 	as.mu.Unlock()
-	if a == nil && o.epoch == 0 {
+	switch {
+	case decided:
+		return o.verdict(ran, "decided before")
+	case a == nil && o.epoch == 0:
 		return nil
-	}
-	if a == nil {
+	case a == nil:
 		return errNoArrival
 	}
 	o.got = make(chan error, 1)
@@ -77,13 +90,41 @@ func (as *arrivals) order(ctx context.Context, n snapshot.Nonce, o order) error 
 	case a.orders <- o:
 		return <-o.got
 	case <-a.over:
-		if o.epoch == 0 {
-			return errors.New("decided already")
-		}
-		return errNoArrival
+		return o.verdict(a.ran, "decided before")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// verdict is what the source hears to its order. Only a refusal to begin proves
+// that the copy will never run: then the source may take the room back.
+func (o order) verdict(ran bool, how string) error {
+	switch {
+	case o.epoch == 0 && ran:
+		return wire.Refuse(wire.CodeRoomExists, "the room's copy was started already")
+	case o.epoch == 0 || ran:
+		return nil
+	}
+	return wire.Refuse(codeNotStarted, "the room's copy was not started: "+how)
+}
+
+// codeNotStarted is the target's own no. Other codes, of the link say, tell
+// nothing about the copy.
+const codeNotStarted = wire.CodeRefused
+
+// end takes an arrival out that is decided.
+func (as *arrivals) end(a *arrival) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	n := snapshot.Nonce(a.Nonce)
+	delete(as.all, n)
+	as.bytes -= a.Size
+	if len(as.oldest) >= maxDecided {
+		delete(as.decided, as.oldest[0])
+		as.oldest = as.oldest[1:]
+	}
+	as.decided[n] = a.ran
+	as.oldest = append(as.oldest, n)
 }
 
 // arrive takes one part of a room.
@@ -170,26 +211,15 @@ func (a *arrival) take(h *Host, c arriveCall) ([]byte, error) {
 func (h *Host) settleArrival(ctx context.Context, a *arrival) {
 	result, got := h.decide(ctx, a)
 	h.metrics.arrived.WithLabelValues(result).Inc()
-	if result != "begun" && result != "found" {
+	if a.ran = result == "begun" || result == "found"; !a.ran {
 		a.flight.err = &wire.Error{Code: wire.CodeUnavailable, RetryMS: 100, Text: "the room did not move here"}
 	}
-	h.arrivals.mu.Lock()
-	delete(h.arrivals.all, snapshot.Nonce(a.Nonce))
-	h.arrivals.bytes -= a.Size
-	h.arrivals.mu.Unlock()
+	h.arrivals.end(a)
 	h.land(a.flight)
 	close(a.over)
 	if got.got != nil {
-		got.got <- a.verdict(result, got)
+		got.got <- got.verdict(a.ran, result)
 	}
-}
-
-// verdict is what the source hears.
-func (a *arrival) verdict(result string, o order) error {
-	if result == "begun" || o.epoch == 0 && result == "forgotten" {
-		return nil
-	}
-	return wire.Refuse(wire.CodeUnavailable, "the room's copy was not started: "+result)
 }
 
 // decide ends with a copy that runs, or with none. The order that it followed

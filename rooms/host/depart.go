@@ -247,7 +247,7 @@ func (u *unsettled) Error() string { return "the store does not answer" }
 func (r *room) forget(d *departure, out *parcel) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), forgetCalls)
 	defer cancel()
-	_, err := d.link.Call(ctx, callForget, encodeCall(forgetCall{uint64(out.nonce), r.id}))
+	_, err := d.link.Call(ctx, callForget, encodeCall(forgetCall{uint64(out.nonce)}))
 	return err == nil
 }
 
@@ -331,7 +331,7 @@ func (r *room) follow(d *departure, out *parcel, next snapshot.Claim) error {
 	defer cancel()
 	_, err := d.link.Call(ctx, callBegin, encodeCall(beginCall{uint64(out.nonce), next.Epoch}))
 	fault.Point("move.begun")
-	if err != nil && !unanswered(err) {
+	if notStarted(err) {
 		return r.takenBack(d, next, err)
 	}
 	if err != nil {
@@ -347,7 +347,8 @@ func (r *room) follow(d *departure, out *parcel, next snapshot.Claim) error {
 }
 
 // takenBack has the room go on here at a new epoch, because the target has its
-// claim and could not start it.
+// claim and says that it never ran it. Without that word it may have, and what
+// it saved and confirmed meanwhile would be lost.
 func (r *room) takenBack(d *departure, next snapshot.Claim, cause error) error {
 	holder := r.host.lease.current()
 	back, err := r.host.handOffUntil(r.ctx, snapshot.HandOffRequest{Claim: next, Holder: holder, Nonce: newNonce()})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
 	"github.com/limpet-games/limpet/wire/peer"
 )
@@ -323,6 +324,109 @@ func TestStoreSilentAtTheHandOff(t *testing.T) {
 			w.p.input(4, "four") // again, as a client does with what is not durable
 			w.p.waitAck(t, 4, 4)
 		})
+	}
+}
+
+// detour is a link to a target whose calls to begin go another way.
+type detour struct {
+	caller
+	begin func(ctx context.Context, body []byte) ([]byte, error)
+}
+
+func (d detour) Call(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
+	if kind == callBegin {
+		return d.begin(ctx, body)
+	}
+	return d.caller.Call(ctx, kind, body)
+}
+
+// moveBy moves the room with begin in place of the call that has it begin. It
+// returns when the source's copy is over, or goes on.
+func (w *moving) moveBy(t *testing.T, begin func(ctx context.Context, body []byte) ([]byte, error)) error {
+	t.Helper()
+	l, err := w.a.dial(t.Context(), hostB, w.b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.a.find(w.p.room)
+	d := &departure{to: target{hostB, w.b.addr}, link: detour{l, func(ctx context.Context, body []byte) ([]byte, error) {
+		l.Close(errDown)
+		return begin(ctx, body)
+	}}, done: make(chan error, 1)}
+	r.post(event{kind: evMove, move: d})
+	err = <-d.done
+	<-r.done
+	return err
+}
+
+// A source that was stopped for a while, or its word, comes late to begin: the
+// target has found the room to be its own, and runs it. What it has confirmed
+// since must not be taken back.
+func TestBeginComesLate(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), journaled(tallyKind()), fleetingKind()} {
+		t.Run(fmt.Sprint(k.Name, k.Durability.Journaled()), func(t *testing.T) {
+			w := newMoving(t, k)
+			err := w.moveBy(t, func(ctx context.Context, body []byte) ([]byte, error) {
+				w.oneCopy(t, w.b)
+				w.resumes(t, hostB, w.b.addr)
+				w.p.waitAck(t, 4, 4)
+				l, err := w.a.dial(ctx, hostB, w.b.addr)
+				if err != nil {
+					return nil, err
+				}
+				return l.Call(ctx, callBegin, body)
+			})
+			if err != nil {
+				t.Errorf("the room's move: %v", err)
+			}
+			if r := w.oneCopy(t, w.a, w.b); r.host != w.b.Host {
+				t.Error("the room is back where it was")
+			}
+			w.p.input(5, "five")
+			w.p.waitAck(t, 5, 5)
+		})
+	}
+}
+
+// An answer that is not the target's own word on its copy proves nothing of it.
+func TestBeginIsNotAnswered(t *testing.T) {
+	for name, answer := range map[string]error{
+		"too many calls": &wire.Error{Code: wire.CodeBusy, Text: "too many calls on this link"},
+		"late":           wire.Refuse(wire.CodeTimeout, context.DeadlineExceeded.Error()),
+		"not known":      errNoArrival,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newMoving(t, tallyKind())
+			if err := w.moveBy(t, func(context.Context, []byte) ([]byte, error) { return nil, answer }); err != nil {
+				t.Errorf("the room's move: %v", err)
+			}
+			if r := w.oneCopy(t, w.a, w.b); r.host != w.b.Host {
+				t.Error("the room is back where it was")
+			}
+			w.resumes(t, hostB, w.b.addr)
+		})
+	}
+}
+
+// The source hears what became of a copy whenever it asks, but not for ever.
+func TestDecidedMovesAreRemembered(t *testing.T) {
+	as := newArrivals()
+	begin, forget := order{epoch: 1}, order{}
+	for n := snapshot.Nonce(1); n <= maxDecided+2; n++ {
+		as.end(&arrival{arriveCall: arriveCall{Nonce: uint64(n)}, ran: n%2 == 0})
+	}
+	if len(as.decided) != maxDecided || len(as.oldest) != maxDecided {
+		t.Errorf("%d and %d are remembered, want %d", len(as.decided), len(as.oldest), maxDecided)
+	}
+	for n, want := range map[snapshot.Nonce][2]bool{ // whether begin and forget are answered well
+		1: {false, true}, 2: {false, true}, // forgotten
+		3: {false, true},
+		4: {true, false}, maxDecided + 2: {true, false},
+	} {
+		b, f := as.order(t.Context(), n, begin), as.order(t.Context(), n, forget)
+		if (b == nil) != want[0] || (f == nil) != want[1] || notStarted(b) != (n == 3) {
+			t.Errorf("move %d: begin %v, forget %v", n, b, f)
+		}
 	}
 }
 

@@ -87,8 +87,7 @@ type beginCall struct {
 }
 
 type forgetCall struct {
-	Nonce uint64      `cbor:"1,keyasint"`
-	Room  wire.RoomID `cbor:"2,keyasint"`
+	Nonce uint64 `cbor:"1,keyasint"`
 }
 
 // spaceReply is how many more rooms a host takes.
@@ -143,12 +142,7 @@ func (h *Host) registerMoves(m *link.Mesh) {
 		if err := decodeCall(body, &c); err != nil {
 			return nil, err
 		}
-		n := snapshot.Nonce(c.Nonce)
-		err := h.arrivals.order(ctx, n, order{})
-		if r := h.find(c.Room); err == nil && r != nil && r.claim.Nonce == n {
-			err = wire.Refuse(wire.CodeRoomExists, "the room's copy runs already")
-		}
-		return nil, err
+		return nil, h.arrivals.order(ctx, snapshot.Nonce(c.Nonce), order{})
 	})
 	m.OnCall(callSpace, func(context.Context, *link.Link, []byte) ([]byte, error) {
 		return encodeCall(h.space()), nil
@@ -171,10 +165,11 @@ func (h *Host) space() spaceReply {
 	return r
 }
 
-// unanswered reports whether a call failed without a word from its handler.
-func unanswered(err error) bool {
+// notStarted reports whether a call to begin was answered by the target's own
+// word that its copy does not run and never will.
+func notStarted(err error) bool {
 	var e *wire.Error
-	return err != nil && !errors.As(err, &e)
+	return errors.As(err, &e) && e.Code == codeNotStarted
 }
 
 // target is a host that a room moves to.
