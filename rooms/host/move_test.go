@@ -216,8 +216,9 @@ func TestSourceDiesInAMove(t *testing.T) {
 			t.Run(fmt.Sprint(k.Name, k.Durability.Journaled(), " ", at), func(t *testing.T) {
 				w := newMoving(t, k)
 				w.p.waitAck(t, 3, 3)
-				// From this step on the source's calls reach nobody.
-				w.breakAt(at, func() { go w.a.crash(); w.a.store.fail(errDown) })
+				// From this step on the source's calls reach nobody: not even the one
+				// that would have the target forget its copy.
+				w.breakAt(at, func() { w.a.store.fail(errDown); go w.a.crash(); <-w.a.dead })
 				t.Cleanup(func() { until(t, "the dead host's copy is over", func() bool { return w.a.find(w.p.room) == nil }) })
 				go w.move(t)
 				until(t, "the source is dead", func() bool { return w.a.store.failed() })
