@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ const callAdmin = 0x3e
 
 const (
 	adminWithin = 15 * time.Second // an operator's request
+	reachWithin = 5 * time.Second  // to reach the host that it is for
 	maxRequest  = 64 << 10         // bytes of one
 )
 
@@ -266,9 +268,27 @@ func (a *admin) ask(ctx context.Context, n *directory.Node, op string, body any)
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	reply, err := a.Mesh.Call(ctx, string(n.ID), n.Link, callAdmin, call)
+	l, err := a.reach(ctx, n)
+	if err != nil {
+		return nil, fmt.Errorf("reach %s: %w", n.ID.Name(), err)
+	}
+	reply, err := l.Call(ctx, callAdmin, call)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", n.ID.Name(), err)
 	}
 	return json.RawMessage(reply), nil
+}
+
+// reach is the link to a host. One that does not answer in time is dialled
+// again: it may be alive on a busy machine, and has been asked nothing yet.
+func (a *admin) reach(ctx context.Context, n *directory.Node) (*link.Link, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachWithin)
+	defer cancel()
+	for {
+		l, err := a.Mesh.Link(ctx, string(n.ID), n.Link)
+		var late net.Error
+		if err == nil || ctx.Err() != nil || !errors.As(err, &late) || !late.Timeout() {
+			return l, err
+		}
+	}
 }
