@@ -506,6 +506,12 @@ func TestVerdictNamesEachGuarantee(t *testing.T) {
 			t.Errorf("%q in:\n%s", line, &out)
 		}
 	}
+	h = good()
+	h.Rooms[0].Order = nil
+	h.Rooms[0].Applied["ann"] = []uint64{1, 3, 2, 4, 5}
+	if v := Judge(h); v.Disordered != 1 || v.Missing+v.Twice != 0 {
+		t.Errorf("counted %+v", v)
+	}
 	v.Add(v)
 	if v.Missing != 2 || len(v.Problems) != 4 {
 		t.Errorf("added up: %+v", v)

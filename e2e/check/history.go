@@ -171,7 +171,7 @@ type record struct {
 	spans   []span
 	writes  []write
 
-	applied, twice, missing, undone uint64 // inputs
+	applied, twice, disordered, missing, undone uint64 // inputs
 }
 
 func (c *checker) report(rule, room, client, format string, args ...any) {

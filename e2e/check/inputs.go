@@ -30,6 +30,7 @@ func (c *checker) exactlyOnce(r *room, rec *record) {
 		case n == 0 || n > rec.sent:
 			c.report("inputs", r.Name, rec.Client, "input %d was applied, but 1 to %d were sent", n, rec.sent)
 		case n < last:
+			rec.disordered++
 			c.report("inputs", r.Name, rec.Client, "input %d was applied after input %d", n, last)
 		}
 		have[n] = true

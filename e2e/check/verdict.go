@@ -34,6 +34,7 @@ type Verdict struct {
 	Sent, Applied, Durable uint64 // inputs
 	Skipped                uint64 // left out with a word
 	Missing, Twice, Undone uint64 // without a word; applied more than once; ended with their rooms or clients
+	Disordered             uint64 // applied after a later one
 	Wakes, Owners          int    // woken hosts; epochs
 
 	Problems []Problem
@@ -47,7 +48,7 @@ func (v *Verdict) Add(o Verdict) {
 	v.Rewinds, v.Gaps, v.Drops = v.Rewinds+o.Rewinds, v.Gaps+o.Gaps, v.Drops+o.Drops
 	v.Sent, v.Applied, v.Durable = v.Sent+o.Sent, v.Applied+o.Applied, v.Durable+o.Durable
 	v.Skipped, v.Missing = v.Skipped+o.Skipped, v.Missing+o.Missing
-	v.Twice, v.Undone = v.Twice+o.Twice, v.Undone+o.Undone
+	v.Twice, v.Undone, v.Disordered = v.Twice+o.Twice, v.Undone+o.Undone, v.Disordered+o.Disordered
 	v.Wakes, v.Owners = v.Wakes+o.Wakes, v.Owners+o.Owners
 	v.Problems = append(v.Problems, o.Problems...)
 }
@@ -56,8 +57,8 @@ func (v *Verdict) Add(o Verdict) {
 func (v *Verdict) Print(w io.Writer) {
 	fmt.Fprintf(w, "%d rooms (%d journaled, %d kept nowhere), %d memberships, %d events\n",
 		v.Rooms, v.Journaled, v.Lost, v.Records, v.Events)
-	fmt.Fprintf(w, "inputs: %d sent, %d applied, %d durable, %d lost, %d duplicated, %d skipped, %d ended with their room or tab\n",
-		v.Sent, v.Applied, v.Durable, v.Missing, v.Twice, v.Skipped, v.Undone)
+	fmt.Fprintf(w, "inputs: %d sent, %d applied, %d durable, %d lost, %d duplicated, %d out of order, %d skipped, %d ended with their room or tab\n",
+		v.Sent, v.Applied, v.Durable, v.Missing, v.Twice, v.Disordered, v.Skipped, v.Undone)
 	fmt.Fprintf(w, "clients: %d messages, %d attaches, %d rewinds, %d gaps, %d connections lost; %d epochs, %d woken hosts\n",
 		v.Messages, v.Attaches, v.Rewinds, v.Gaps, v.Drops, v.Owners, v.Wakes)
 	for _, g := range guarantees {
@@ -135,6 +136,7 @@ func (v *Verdict) count(r *room, rec *record) {
 	}
 	v.Applied += rec.applied
 	v.Twice += rec.twice
+	v.Disordered += rec.disordered
 	v.Skipped += uint64(len(rec.excused))
 	v.Missing += rec.missing
 	v.Undone += rec.undone

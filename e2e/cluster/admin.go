@@ -48,12 +48,16 @@ func Drain(ctx context.Context, by *Process, name string, order map[string]any) 
 		order = map[string]any{}
 	}
 	order["host"] = name
-	var s DrainStatus
 	if err := by.Admin(ctx, "/v1/drain", order, nil); err != nil {
-		return s, err
+		return DrainStatus{}, err
 	}
+	return AwaitDrain(ctx, by, name)
+}
+
+// AwaitDrain waits until a host's drain is over.
+func AwaitDrain(ctx context.Context, by *Process, name string) (DrainStatus, error) {
 	for {
-		s = DrainStatus{}
+		var s DrainStatus
 		if err := by.Admin(ctx, "/v1/drain?host="+name, nil, &s); err != nil {
 			return s, err
 		}

@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/limpet-games/limpet/e2e/check"
 	"github.com/limpet-games/limpet/e2e/cluster"
 	"github.com/limpet-games/limpet/e2e/load"
 	"github.com/limpet-games/limpet/e2e/netns"
@@ -31,12 +30,11 @@ var faults = []fault{
 	{"drop-clients", "connections of a third of the clients are reset", dropClients},
 	{"close-tabs", "some clients are gone for good, and others come", closeTabs},
 	{"drain-host", "a host is drained, and then restarted", drainHost},
+	{"kill-in-drain", "a host drains, and it or one that takes its rooms is killed", killInDrain},
+	{"stop-in-drain", "a host drains, and is stopped for longer than its lease", stopInDrain},
 	{"restart-host", "SIGTERM of a host, and a start", restartHost},
 	{"restart-gateway", "SIGTERM of a gateway, and a start", restartGateway},
 }
-
-// drainWithin bounds a drain, in seconds; what is left is saved at the restart.
-const drainWithin = 8
 
 func all(*load.Player) bool { return true }
 
@@ -179,19 +177,8 @@ func killHostWithoutRedis(ctx context.Context, r *campaign, hit hitting) (string
 func stopHost(ctx context.Context, r *campaign, hit hitting) (string, error) {
 	h, still := r.host(), r.between(3*time.Second, 6*time.Second)
 	what := fmt.Sprintf("%s, for %.1f s", h.Name, still.Seconds())
-	var id string
-	hit(func(p *load.Player) bool {
-		if at := p.Room.Status().Host; isNode(at, h) {
-			id = at
-			return true
-		}
-		return false
-	})
-	h.Signal(syscall.SIGSTOP)
-	err := pause(ctx, still)
-	r.wakes = append(r.wakes, check.Wake{Host: id, At: time.Since(r.roundBegan)})
-	h.Signal(syscall.SIGCONT)
-	return what, err
+	id := hitProcess(h, hit)
+	return what, r.stop(ctx, h, id, still)
 }
 
 // cut drops packets for a while.
@@ -256,18 +243,6 @@ func closeTabs(_ context.Context, r *campaign, hit hitting) (string, error) {
 		}
 	}
 	return "every twentieth", nil
-}
-
-func drainHost(ctx context.Context, r *campaign, hit hitting) (string, error) {
-	h := r.host()
-	hit(onHost(h))
-	s, err := cluster.Drain(ctx, r.c.Gateways[0], h.Name, map[string]any{"deadline": drainWithin})
-	what := fmt.Sprintf("%s: %d moved, %d left, %d failed", h.Name, s.Moved, s.Left, s.Failures)
-	if err != nil {
-		return what, err
-	}
-	h.Signal(syscall.SIGTERM)
-	return what, restart(ctx, h)
 }
 
 func restartHost(ctx context.Context, r *campaign, hit hitting) (string, error) {
