@@ -19,8 +19,8 @@ const (
 	// slowly is how many rooms a second move in a drain that is broken, so that
 	// some are on their way.
 	slowly = 50
-	// orderWithin is for an order of a drain to be taken: hosts that were just
-	// started may not be known to all others.
+	// orderWithin is for an order to be taken: hosts that were just started, or
+	// woke, may not be known to all others.
 	orderWithin = 10 * time.Second
 )
 
@@ -39,14 +39,24 @@ func drainHost(ctx context.Context, r *campaign, hit hitting) (string, error) {
 	return what, restart(ctx, h)
 }
 
-// orderDrain has a host drain, as an operator would who tries again when there is
-// no place for its rooms yet.
+// orderDrain has a host drain.
 func (r *campaign) orderDrain(ctx context.Context, h *cluster.Process, order map[string]any) error {
+	order["host"] = h.Name
+	return r.order(ctx, "/v1/drain", order)
+}
+
+// serveAgain has a host that drains take rooms again.
+func (r *campaign) serveAgain(ctx context.Context, h *cluster.Process) error {
+	return r.order(ctx, "/v1/drain/cancel", map[string]any{"host": h.Name})
+}
+
+// order asks for something as an operator would: who tries again when a host, or a
+// place for its rooms, is not known yet.
+func (r *campaign) order(ctx context.Context, path string, order map[string]any) error {
 	ctx, cancel := context.WithTimeout(ctx, orderWithin)
 	defer cancel()
-	order["host"] = h.Name
 	for {
-		err := r.c.Gateways[0].Admin(ctx, "/v1/drain", order, nil)
+		err := r.c.Gateways[0].Admin(ctx, path, order, nil)
 		if err == nil || pause(ctx, 100*time.Millisecond) != nil {
 			return err
 		}
@@ -92,11 +102,6 @@ func stopInDrain(ctx context.Context, r *campaign, hit hitting) (string, error) 
 		return what, err
 	}
 	return what, r.serveAgain(ctx, h)
-}
-
-// serveAgain has a host that drains take rooms again.
-func (r *campaign) serveAgain(ctx context.Context, h *cluster.Process) error {
-	return r.c.Gateways[0].Admin(ctx, "/v1/drain/cancel", map[string]any{"host": h.Name}, nil)
 }
 
 // hitProcess takes down that the members on a host will notice, and returns the
