@@ -137,7 +137,9 @@ func (r *campaign) join(ctx context.Context, n int, began time.Time) error {
 	for _, m := range modes {
 		rooms := max(r.cfg.rooms/len(modes), 1)
 		f, err := load.Join(ctx, load.Config{
-			URLs: r.c.URLs(), Kind: m.kind, Prefix: fmt.Sprintf("r%d-", n), Rooms: rooms,
+			URLs: r.c.URLs(), Kind: m.kind, Rooms: rooms,
+			// Not those of an earlier run, whose data stays with its logs.
+			Prefix:  fmt.Sprintf("r%d-%d-", r.began.Unix(), n),
 			PerRoom: max(r.cfg.clients/len(modes)/rooms, 1), Record: true, Began: began,
 			Rejoin: true, Journaled: m.journaled, Fleeting: m.fleeting,
 		})
