@@ -42,6 +42,7 @@ type Members struct {
 	soon    chan struct{} // capacity 1: the load changed
 	now     chan struct{} // capacity 1: draining or the start time changed
 	doubt   chan struct{} // capacity 1: there is a new doubt
+	lingers atomic.Bool
 
 	mu      sync.Mutex
 	nodes   map[NodeID]*Node      // guarded by mu, as all below
@@ -231,6 +232,9 @@ func (m *Members) seeKindsLocked(n *Node) {
 	m.kinds = next
 }
 
+// Linger has the end of Run not be told: others are to expect this node back.
+func (m *Members) Linger() { m.lingers.Store(true) }
+
 // Run gossips until ctx is done, then leaves the cluster. It returns an error
 // if the gossip address can't be bound.
 func (m *Members) Run(ctx context.Context) error {
@@ -247,8 +251,10 @@ func (m *Members) Run(ctx context.Context) error {
 	loops.Go(func() { m.announce(ctx, g) })
 	loops.Go(func() { m.rejoin(ctx, g) })
 	<-ctx.Done()
-	if err := g.Leave(500 * time.Millisecond); err != nil {
-		m.cfg.Log.Debug().Err(err).Msg("leave told to nobody")
+	if !m.lingers.Load() {
+		if err := g.Leave(500 * time.Millisecond); err != nil {
+			m.cfg.Log.Debug().Err(err).Msg("leave told to nobody")
+		}
 	}
 	err = g.Shutdown()
 	loops.Wait()

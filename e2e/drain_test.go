@@ -27,7 +27,13 @@ func startCrowd(ctx context.Context, t *testing.T, hosts, gateways, rooms, membe
 
 func startCrowdOf(ctx context.Context, t *testing.T, kind string, hosts, gateways, rooms, members int, rate float64) *crowd {
 	t.Helper()
-	c := &crowd{Cluster: startCluster(t, hosts, gateways), rec: newRecorder()}
+	return crowdOn(ctx, t, startCluster(t, hosts, gateways), kind, rooms, members, rate)
+}
+
+// crowdOn has players join a cluster and play until the crowd's stop is called.
+func crowdOn(ctx context.Context, t *testing.T, cl *cluster.Cluster, kind string, rooms, members int, rate float64) *crowd {
+	t.Helper()
+	c := &crowd{Cluster: cl, rec: newRecorder()}
 	var err error
 	c.fleet, err = load.Join(ctx, load.Config{URLs: c.URLs(), Kind: kind, Rooms: rooms, PerRoom: members, OnEvent: c.rec.event, Record: true,
 		Journaled: kind == "ledger-journal"})

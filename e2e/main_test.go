@@ -53,14 +53,21 @@ var building sync.Mutex
 // LIMPET_E2E_LOGS names a directory for them.
 func startCluster(t testing.TB, hosts, gateways int) *cluster.Cluster {
 	t.Helper()
-	dir := os.Getenv("LIMPET_E2E_LOGS")
-	if dir == "" {
-		dir = t.TempDir()
+	return startClusterOf(t, cluster.Config{Roomd: program(t, "e2e/roomd"), Hosts: hosts, Gateways: gateways})
+}
+
+// startClusterOf is startCluster for a configuration that may name its own
+// directory.
+func startClusterOf(t testing.TB, cfg cluster.Config) *cluster.Cluster {
+	t.Helper()
+	if cfg.Dir == "" {
+		cfg.Dir = os.Getenv("LIMPET_E2E_LOGS")
 	}
-	c, err := cluster.Start(t.Context(), cluster.Config{
-		Dir: dir, Gatewayd: program(t, "cmd/gatewayd"), Roomd: program(t, "e2e/roomd"),
-		Hosts: hosts, Gateways: gateways, Log: t.Output(),
-	})
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	cfg.Gatewayd, cfg.Log = program(t, "cmd/gatewayd"), t.Output()
+	c, err := cluster.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

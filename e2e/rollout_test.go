@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/e2e/cluster"
-	"github.com/limpet-games/limpet/e2e/load"
 )
 
 // install puts a program into a file as a deploy does: by renaming it there.
@@ -40,21 +39,8 @@ func TestRolloutHaltsAtABadBuild(t *testing.T) {
 	roomd := filepath.Join(dir, "roomd")
 	good, bad, limpet := program(t, "e2e/roomd"), program(t, "e2e/roomd/bad"), program(t, "cmd/limpet")
 	install(t, good, roomd)
-	cl, err := cluster.Start(ctx, cluster.Config{Dir: dir, Gatewayd: program(t, "cmd/gatewayd"), Roomd: roomd, Hosts: 3, Gateways: 2, Log: t.Output()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cl.Stop() })
-	c := &crowd{Cluster: cl, rec: newRecorder()}
-	c.fleet, err = load.Join(ctx, load.Config{URLs: c.URLs(), Kind: "ledger", Rooms: 45, PerRoom: 2, OnEvent: c.rec.event, Record: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.fleet.Close)
-	playing, stop := context.WithCancel(ctx)
-	played := make(chan error, 1)
-	go func() { played <- c.fleet.Play(playing, 2) }()
-	c.stop = func() error { stop(); return <-played }
+	cl := startClusterOf(t, cluster.Config{Dir: dir, Roomd: roomd, Hosts: 3, Gateways: 2})
+	c := crowdOn(ctx, t, cl, "ledger", 45, 2, 2)
 
 	rollout := func(args ...string) (string, error) {
 		ops := strings.TrimSuffix(c.Gateways[0].Ops(""), "/")
@@ -94,21 +80,8 @@ func TestSuccessorThatDies(t *testing.T) {
 	dir := t.TempDir()
 	roomd, good := filepath.Join(dir, "roomd"), program(t, "e2e/roomd")
 	install(t, good, roomd)
-	cl, err := cluster.Start(ctx, cluster.Config{Dir: dir, Gatewayd: program(t, "cmd/gatewayd"), Roomd: roomd, Hosts: 2, Gateways: 1, Log: t.Output()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cl.Stop() })
-	c := &crowd{Cluster: cl, rec: newRecorder()}
-	c.fleet, err = load.Join(ctx, load.Config{URLs: c.URLs(), Kind: "ledger", Rooms: 30, PerRoom: 2, OnEvent: c.rec.event, Record: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.fleet.Close)
-	playing, stop := context.WithCancel(ctx)
-	played := make(chan error, 1)
-	go func() { played <- c.fleet.Play(playing, 2) }()
-	c.stop = func() error { stop(); return <-played }
+	cl := startClusterOf(t, cluster.Config{Dir: dir, Roomd: roomd, Hosts: 2, Gateways: 1})
+	c := crowdOn(ctx, t, cl, "ledger", 30, 2, 2)
 	before := c.roomsOf(ctx, t)
 
 	script := filepath.Join(dir, "dies")

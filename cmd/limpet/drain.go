@@ -172,7 +172,10 @@ func (p *progress) show(s host.DrainStatus) {
 		eta = (time.Duration(s.ETA*10) * 100 * time.Millisecond).String()
 	}
 	line := fmt.Sprintf("[%s%s] %d of %d rooms left, %.0f/s, ETA %s", strings.Repeat("#", full), strings.Repeat(".", width-full), s.Left, s.Total, s.Rate, eta)
-	if len(s.Blockers) > 0 {
+	switch {
+	case s.Waits != "":
+		line += ", " + s.Waits
+	case len(s.Blockers) > 0:
 		line += fmt.Sprintf(", waiting for %s", s.Blockers[0].Room)
 	}
 	if p.redraw {

@@ -80,6 +80,7 @@ type DrainStatus struct {
 	Failures           int
 	Elapsed            float64
 	Pause              Pauses `json:"pause_ms"`
+	Waits              string
 	Blockers           []struct{ Room, Error string }
 }
 

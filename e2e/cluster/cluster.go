@@ -42,6 +42,7 @@ type Config struct {
 	Hosts    int
 	Gateways int
 	Edge     []string  // more flags of the gateways
+	Host     []string  // and of the hosts
 	Net      Network   // where the nodes are; nil: on loopback
 	Log      io.Writer // what the cluster does, a line each; nil: nothing
 }
@@ -175,7 +176,7 @@ func (c *Cluster) common(name, addr string) []string {
 func (c *Cluster) host(i int) *Process {
 	name, addr := fmt.Sprintf("host-%d", i+1), c.addr(NodeHost+i)
 	args := append(c.common(name, addr), "--link", fmt.Sprintf("%s:%d", addr, portLink), "--redis", c.redisURL(c.storeOf(i)))
-	return c.process(name, NodeHost+i, c.cfg.Roomd, args...)
+	return c.process(name, NodeHost+i, c.cfg.Roomd, append(args, c.cfg.Host...)...)
 }
 
 func (c *Cluster) gateway(i int) *Process {

@@ -105,6 +105,8 @@ func (h *Host) admit(id wire.RoomID, mode wire.Mode) (rooms.Kind, error) {
 		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 200, Text: "host drains"}
 	case h.restarting.Load():
 		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 200, Text: "host restarts"}
+	case h.adoption.waits.Load():
+		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "rooms of the host's predecessor wait for the store"}
 	case !h.lease.granted():
 		return k, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "host has no lease in the store"}
 	case len(h.live)+len(h.flights) >= h.cfg.MaxRooms:

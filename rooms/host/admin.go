@@ -103,37 +103,3 @@ func (h *Host) drainOrdered(ctx context.Context, body []byte) (any, error) {
 	s := h.DrainState()
 	return drainAnswer{p, &s}, nil
 }
-
-// drainAtEnd empties the host when the process is told to stop, within the
-// deadline, if others take its rooms. hurry ends it early: what is left is
-// saved as it is.
-func drainAtEnd(ctx context.Context, h *Host, deadline time.Duration, hurry <-chan struct{}, others func() bool) error {
-	<-ctx.Done()
-	if deadline <= 0 || h.Load().Rooms == 0 || !others() {
-		return nil
-	}
-	d, err := h.beginDrain(DrainOptions{Deadline: deadline, Rate: 1000, Patience: deadline / 2, Lonely: min(deadline/2, lonelyFor)})
-	if errors.Is(err, errDrains) {
-		h.drains.mu.Lock()
-		d, err = h.drains.d, nil
-		h.drains.mu.Unlock()
-	}
-	if err != nil {
-		return nil // not running: there is nothing to move
-	}
-	late := time.NewTimer(deadline)
-	defer late.Stop()
-	select {
-	case <-d.done:
-	case <-hurry:
-		h.log.Warn().Msg("told twice to stop: rooms that are left are saved")
-	case <-late.C:
-	}
-	d.cancel()
-	<-d.done
-	return nil
-}
-
-// lonelyFor is how long a process that is told to stop looks for hosts that
-// take its rooms: all may have been told so.
-const lonelyFor = time.Second

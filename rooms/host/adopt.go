@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,6 +31,7 @@ const (
 
 const (
 	adoptPatience = 3 * time.Second // for the store, until links are served although rooms wait
+	waitsAgain    = 5 * time.Second // until the nodes are told again that they do
 	handOnAhead   = 4               // batches of claims handed on ahead of the rooms
 	adoptGC       = 15              // percent of garbage while rooms come out of shared memory
 )
@@ -51,8 +53,9 @@ type Adoption struct {
 
 // adoption is the taking up of what a predecessor left.
 type adoption struct {
-	done chan struct{} // closed when it is over
-	tell sync.Once     // that links may be served
+	done  chan struct{} // closed when it is over
+	tell  sync.Once     // that links may be served
+	waits atomic.Bool   // for the store, with nothing touched yet
 
 	mu     sync.Mutex
 	report Adoption // guarded by mu
@@ -81,6 +84,7 @@ func (h *Host) adopt(ctx context.Context) {
 	began := time.Now()
 	defer h.mayServe()
 	defer close(h.adoption.done)
+	defer h.adoption.waits.Store(false)
 	var rep Adoption
 	if in := h.cfg.Inherited; in != nil {
 		rep.Restarts, rep.FrozenMS = in.Marks, ms(in.Frozen)
@@ -90,7 +94,7 @@ func (h *Host) adopt(ctx context.Context) {
 	if h.cfg.Shared == "" {
 		return
 	}
-	file, err := handover.Take(h.cfg.Shared)
+	file, err := h.takeFile(ctx)
 	switch {
 	case errors.Is(err, handover.ErrNone) && h.cfg.Inherited == nil:
 		return
@@ -111,6 +115,33 @@ func (h *Host) adopt(ctx context.Context) {
 	h.adoption.mu.Unlock()
 	h.log.Info().Int("rooms", rep.Rooms).Int("shared", rep.Shared).Int("stored", rep.Stored).Int("other", rep.Other).
 		Float64("took_ms", rep.TotalMS).Msg("rooms of the predecessor taken up")
+}
+
+// takeFile waits for the store, and then takes the file up. Until then nothing is
+// touched: whatever becomes of this process, the next one finds the rooms.
+func (h *Host) takeFile(ctx context.Context) (*handover.Reader, error) {
+	head, err := handover.Peek(h.cfg.Shared)
+	if err != nil {
+		return handover.Take(h.cfg.Shared) // it says what is wrong
+	}
+	h.adoption.waits.Store(true)
+	late := time.AfterFunc(adoptPatience, h.mayServe)
+	defer late.Stop()
+	for !h.lease.granted() {
+		round, cancel := context.WithTimeout(ctx, waitsAgain)
+		err := h.lease.await(round)
+		cancel()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			h.log.Warn().Str("of", head.Node).Msg("rooms of the predecessor wait in shared memory: the store does not answer")
+			if h.cfg.Waits != nil {
+				h.cfg.Waits(nodeOf(head.Lease))
+			}
+		}
+	}
+	return handover.Take(h.cfg.Shared)
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -137,6 +168,7 @@ func (h *Host) endMark(node directory.NodeID, mark, lease snapshot.Holder) {
 func (h *Host) adoptAll(ctx context.Context, file *handover.Reader, rep *Adoption) {
 	rep.Build, rep.Rooms = file.Build, len(file.Rooms)
 	flights := h.expectAll(file)
+	h.adoption.waits.Store(false)
 	late := time.AfterFunc(adoptPatience, h.mayServe)
 	defer late.Stop()
 	if err := h.lease.await(ctx); err != nil {
@@ -219,8 +251,8 @@ func (h *Host) handOnAll(ctx context.Context, part []handover.Room) []handOn {
 	var asking sync.WaitGroup
 	for i := range part {
 		out[i].room = &part[i]
-		if part[i].InStore {
-			continue
+		if part[i].InStore && h.cfg.Inherited != nil {
+			continue // its claim names this process's lease
 		}
 		asking.Go(func() { out[i].grant, out[i].err = h.handOn(ctx, part[i].Claim) })
 	}
@@ -243,7 +275,7 @@ func (h *Host) adoptOne(ctx context.Context, file *handover.Reader, on handOn, f
 		if _, served := h.kinds[on.room.Claim.Room.Kind()]; served {
 			return adoptedElse // somebody was faster
 		}
-		h.letGo(ctx, on)
+		h.letGo(ctx, file, on)
 		return adoptedUnknown
 	}
 	err := on.err
@@ -273,18 +305,15 @@ func (h *Host) adoptOne(ctx context.Context, file *handover.Reader, on handOn, f
 	return adoptedRefused
 }
 
-// letGo leaves the claim of a room that can't run here under the mark, which is
+// letGo leaves the claim of a room that can't run here under a lease that is
 // about to end: whoever serves the room's kind can take it then.
-func (h *Host) letGo(ctx context.Context, on handOn) {
-	c := on.room.Claim
+func (h *Host) letGo(ctx context.Context, file *handover.Reader, on handOn) {
+	c, holder := on.room.Claim, file.Lease // of the process before this one
 	if on.grant.Claim.Room != "" {
 		c = on.grant.Claim
 	}
-	holder := h.lease.current()
 	if in := h.cfg.Inherited; in != nil {
 		holder = markOf(string(h.cfg.Node), in.Marks)
-	} else if on.room.InStore {
-		return // under the predecessor's lease, which is about to end
 	}
 	if _, err := h.handOffUntil(ctx, snapshot.HandOffRequest{Claim: c, Holder: holder, Nonce: newNonce()}); err != nil {
 		h.log.Warn().Err(err).Str("room", string(c.Room)).Msg("claim of a room that is not served here stays")
@@ -313,6 +342,7 @@ func (h *Host) adoptShared(f *flight, file *handover.Reader, on handOn) error {
 	}
 	if on.room.Dirty && f.kind.Durability != rooms.None() {
 		r.save.again, r.save.changed = true, now
+		r.journal.waits = r.journaled() // it went on without its journal
 	}
 	if !h.enter(r) {
 		return errors.New("host lost its lease meanwhile")

@@ -55,7 +55,8 @@ type DrainStatus struct {
 	Rate     float64   `json:"rate"`     // rooms a second so far
 	ETA      float64   `json:"eta"`      // at that rate; -1: not known
 	Pause    Pauses    `json:"pause_ms"`
-	Blockers []Blocker `json:"blockers"` // the first of those that could not be moved yet
+	Waits    string    `json:"waits,omitempty"` // for what all rooms wait
+	Blockers []Blocker `json:"blockers"`        // the first of those that could not be moved yet
 }
 
 // Pauses are how long rooms stood still, in milliseconds.
@@ -93,6 +94,7 @@ type drain struct {
 	began  time.Time
 	cancel context.CancelFunc
 	done   chan struct{}
+	waits  atomic.Bool // for the store
 
 	mu       sync.Mutex
 	state    string // guarded by mu, as all below
@@ -217,6 +219,7 @@ func (d *drain) run(ctx context.Context) {
 
 var (
 	errDeadline = errors.New("the deadline has passed")
+	errNoStore  = errors.New("the deadline has passed while the store did not answer")
 	errLonely   = errors.New("no other host takes rooms")
 )
 
@@ -225,6 +228,9 @@ func (d *drain) moveAll(ctx context.Context, moving *sync.WaitGroup) error {
 	pace := time.Duration(float64(time.Second) / d.opts.Rate)
 	next := time.Now()
 	for {
+		if d.awaitStore(ctx); ctx.Err() != nil && d.host.storeAway() {
+			return errNoStore
+		}
 		due := d.due(time.Now())
 		for _, r := range due {
 			// A pause that was overslept is not made up for beyond a tick of it.
@@ -251,6 +257,22 @@ func (d *drain) moveAll(ctx context.Context, moving *sync.WaitGroup) error {
 			sleep(ctx, drainPoll)
 		}
 	}
+}
+
+// awaitStore waits while the store does not answer: no claim can change hands.
+func (d *drain) awaitStore(ctx context.Context) {
+	if !d.host.storeAway() {
+		return
+	}
+	d.host.log.Warn().Msg("drain waits: the store does not answer")
+	d.waits.Store(true)
+	defer d.waits.Store(false)
+	for d.host.storeAway() && d.host.Load().Rooms > 0 && ctx.Err() == nil {
+		sleep(ctx, drainPoll)
+	}
+	d.mu.Lock()
+	d.lastOK = time.Now()
+	d.mu.Unlock()
 }
 
 func later(a, b time.Time) time.Time {

@@ -26,10 +26,13 @@ func (d *drain) status() DrainStatus {
 	if d.err != nil {
 		s.Error = d.err.Error()
 	}
+	if d.waits.Load() {
+		s.Waits = "the store does not answer: rooms go on where they are"
+	}
 	if s.Elapsed > 0 {
 		s.Rate = float64(d.moved) / s.Elapsed
 	}
-	if s.Rate > 0 && d.state == DrainRunning {
+	if s.Rate > 0 && d.state == DrainRunning && s.Waits == "" {
 		s.ETA = float64(left) / s.Rate
 	}
 	for _, b := range d.blocked {

@@ -226,11 +226,11 @@ func (r *room) park() bool {
 	fault.Point("park.before-save")
 	var err error
 	switch {
-	case !r.durable():
+	case !r.durable() && !r.host.forsaken.Load():
 		ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
 		defer cancel()
 		err = r.host.tombstone(ctx, r.claim)
-	case r.save.busy || r.save.again || r.actor.Dirty() || r.journaled() || time.Since(r.save.stored) < keptFor:
+	case r.durable() && (r.save.busy || r.save.again || r.actor.Dirty() || r.journaled() || time.Since(r.save.stored) < keptFor):
 		err = r.lastSave(r.claim)
 	}
 	fault.Point("park.saved")
@@ -245,6 +245,9 @@ func (r *room) park() bool {
 
 // lastSave stores the room as it is and waits for it.
 func (r *room) lastSave(c snapshot.Claim) error {
+	if r.host.forsaken.Load() {
+		return errors.New("the store does not answer")
+	}
 	req, err := r.encode(time.Now(), c)
 	if err != nil {
 		return fmt.Errorf("encode last checkpoint: %w", err)

@@ -60,9 +60,11 @@ type Config struct {
 	// process of this host to the next; "": they pass through the store.
 	Shared string
 	// Adopted is called once when what a predecessor left has been taken up.
-	// Back is told the node whose restart is over. Neither may block for long.
+	// Back is told the node whose restart is over, Waits every few seconds the one
+	// whose rooms still wait for the store. None may block for long.
 	Adopted func()
 	Back    func(directory.NodeID)
+	Waits   func(directory.NodeID)
 
 	MaxArrivals  int // rooms that move here at once; more are refused as busy; default 64
 	ArrivalBytes int // of all of them, while they are on their way; default 256 MiB
@@ -131,6 +133,7 @@ type Host struct {
 	kept      keptWrites
 
 	restarting atomic.Bool // rooms go to the next process, and none is taken
+	forsaken   atomic.Bool // and without the store, which is asked nothing any more
 
 	storeUp  storeState
 	running  sync.WaitGroup // every goroutine of rooms and activations

@@ -315,7 +315,7 @@ func (l *lease) failed(err error) {
 
 // release ends the lease, so that others can claim the rooms at once.
 func (l *lease) release() {
-	if !l.held {
+	if !l.held || l.host.forsaken.Load() { // the next process has the rooms
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -47,7 +47,8 @@ func newFlags(s *settings) *daemon.Flags {
 	f.Duration(&s.host.LeaseTTL, "lease", 2*time.Second, time.Second, time.Minute,
 		"how long the store keeps this host's rooms for it when it falls silent")
 	f.Duration(&s.drainWithin, "drain-deadline", 20*time.Second, 0, time.Hour,
-		"bound on moving rooms to other hosts when told to stop; what is left is saved; 0: none are moved")
+		"bound on moving rooms to other hosts when told to stop, and on waiting for a store that does not answer; "+
+			"what is left is saved, or waits in shared memory for the next start where there is no store; 0: none are moved")
 	f.List(&s.labels, "label", "KEY=VALUE", "what this host is, for kinds that are placed by labels, like region=eu", checkLabel)
 	f.String(&s.shared, "shared-memory", sharedMemory, "DIR", "directory in memory through which rooms pass from this process to the next one at a restart in place; empty: there are none", nil)
 	f.Duration(&s.restartWithin, "restart-within", 15*time.Second, time.Second, directory.MaxRestart,
@@ -120,7 +121,8 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	cfg.Shared = sharedFile(s.shared, s.cluster.Cluster, s.cluster.Name, cluster.Addr)
 	cfg.Adopted = cluster.Open
 	var coroner *directory.Coroner
-	cfg.Back = func(node directory.NodeID) { tellBack(coroner, node) }
+	cfg.Back = func(node directory.NodeID) { tellRestart(coroner, node, 0) }
+	cfg.Waits = func(node directory.NodeID) { tellRestart(coroner, node, s.restartWithin) }
 	var service *directory.Service
 	cfg.Place = func(w directory.Want, not func(directory.NodeID) bool) (*directory.Node, error) {
 		return service.Place(w, not)
@@ -156,9 +158,9 @@ func (s *settings) wire(p *daemon.Wiring) error {
 
 	restart := &restarter{host: h, wiring: p, cluster: cluster, coroner: coroner, within: s.restartWithin, orders: make(chan []string, 1)}
 	p.Parts.Add("restart", restart.run)
-	p.Parts.Add("drain", func(ctx context.Context) error {
-		return drainAtEnd(ctx, h, s.drainWithin, p.Hurry(), func() bool { return otherHosts(cluster.Members) })
-	})
+	stop := stopping{host: h, deadline: s.drainWithin, hurry: p.Hurry(), leave: restart.leave,
+		others: func() bool { return otherHosts(cluster.Members) }}
+	p.Parts.Add("drain", stop.run)
 
 	p.Ops.Ready("cluster", cluster.Joined)
 	p.Ops.Ready("rooms", h.Ready)
@@ -176,11 +178,12 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	return nil
 }
 
-// tellBack tells the nodes that a restart is over.
-func tellBack(c *directory.Coroner, node directory.NodeID) {
+// tellRestart tells the nodes that a restart takes at most d longer; 0: that it
+// is over.
+func tellRestart(c *directory.Coroner, node directory.NodeID, d time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), tellWithin)
 	defer cancel()
-	c.TellRestarting(ctx, node, 0)
+	c.TellRestarting(ctx, node, d)
 }
 
 // otherHosts reports whether some other host takes rooms.

@@ -72,6 +72,7 @@ type HandOverOptions struct {
 	Build  string                // of this process
 	Gone   []string              // kinds that the next process does not serve: their rooms are saved
 	Tell   func(context.Context) // tells other nodes that this one restarts
+	Away   bool                  // the store does not answer: nothing is said or saved there
 }
 
 // HandOver leaves all rooms to the next process, and tells what that needs. When
@@ -82,14 +83,18 @@ func (h *Host) HandOver(ctx context.Context, o HandOverOptions) (l *Legacy, over
 	if in := h.cfg.Inherited; in != nil {
 		l.Marks = in.Marks + 1
 	}
-	if err := h.standDown(); err != nil {
+	if err := h.standDown(o.Away); err != nil {
 		return nil, false, err
 	}
 	until := l.Began.Add(o.Within)
-	head := handover.Header{Node: string(h.cfg.Node), Build: o.Build, Until: until, Lease: h.lease.current(), Mark: markOf(string(h.cfg.Node), l.Marks)}
+	head := handover.Header{Node: string(h.cfg.Node), Build: o.Build, Until: until, Lease: h.lease.current()}
+	if !o.Away {
+		head.Mark = markOf(string(h.cfg.Node), l.Marks)
+	}
 	file, err := h.announce(ctx, head, o.Tell)
 	if err != nil {
 		h.restarting.Store(false)
+		h.forsaken.Store(false)
 		return nil, false, err
 	}
 	h.awaitFlights(ctx)
@@ -113,34 +118,37 @@ func (h *Host) HandOver(ctx context.Context, o HandOverOptions) (l *Legacy, over
 func (h *Host) mayRestart() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.mayRestartLocked()
+	return h.mayRestartLocked(false)
 }
 
 // standDown has the host take no rooms, or says why it can't restart.
-func (h *Host) standDown() error {
+func (h *Host) standDown(away bool) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.mayRestartLocked(); err != nil {
+	if err := h.mayRestartLocked(away); err != nil {
 		return err
 	}
 	h.restarting.Store(true)
+	h.forsaken.Store(away)
 	return nil
 }
 
-func (h *Host) mayRestartLocked() error {
+func (h *Host) mayRestartLocked(away bool) error {
 	switch in := h.cfg.Inherited; {
 	case h.cfg.Shared == "":
 		return wire.Refuse(wire.CodeUnavailable, "there is no shared memory to restart through (--shared-memory)")
 	case h.closing || h.ctx == nil || !isDone(h.adoption.done):
 		return &wire.Error{Code: wire.CodeBusy, RetryMS: 1000, Text: "host is starting or stopping"}
+	case h.restarting.Load():
+		return wire.Refuse(wire.CodeBusy, "the host restarts already")
+	case away:
+		return nil
 	case h.drains.on.Load():
 		return wire.Refuse(wire.CodeBusy, "the host drains; it can simply be stopped, or the drain cancelled")
 	case !h.lease.granted():
 		return &wire.Error{Code: wire.CodeUnavailable, RetryMS: 1000, Text: "the store does not answer"}
 	case in != nil && in.Marks >= maxRestarts:
 		return wire.Refuse(wire.CodeUnavailable, fmt.Sprintf("this process has restarted in place %d times: drain it and start it anew", in.Marks))
-	case h.restarting.Load():
-		return wire.Refuse(wire.CodeBusy, "the host restarts already")
 	}
 	return nil
 }
@@ -150,7 +158,8 @@ func markOf(node string, n int) snapshot.Holder {
 	return snapshot.Holder(fmt.Sprintf("%s/restart%d", node, n))
 }
 
-// announce says in the store and to the nodes that the host restarts.
+// announce says in the store, unless there is no mark for it, and to the nodes
+// that the host restarts.
 func (h *Host) announce(ctx context.Context, head handover.Header, tell func(context.Context)) (*handover.Writer, error) {
 	file, err := handover.Create(h.cfg.Shared)
 	if err != nil {
@@ -158,9 +167,10 @@ func (h *Host) announce(ctx context.Context, head handover.Header, tell func(con
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellWithin)
 	defer cancel()
-	err = h.cfg.Store.TakeLease(ctx, head.Mark, time.Until(head.Until))
-	if err == nil {
-		err = h.lease.hold(ctx, head.Until)
+	if head.Mark != "" {
+		if err = h.cfg.Store.TakeLease(ctx, head.Mark, time.Until(head.Until)); err == nil {
+			err = h.lease.hold(ctx, head.Until)
+		}
 	}
 	if err != nil {
 		file.Abort()
@@ -262,13 +272,8 @@ func (r *room) handInto(now time.Time, p *parting) error {
 	if _, _, ended := r.actor.Ended(); ended || r.close.asked {
 		return errors.New("the room is closing")
 	}
-	if stays, over := r.settleJournal(); stays != nil || over != nil {
-		return errors.Join(stays, over)
-	}
-	if r.journaled() || r.actor.Awaited() {
-		if err := r.saveFirst(now); err != nil {
-			return err
-		}
+	if err := r.settleStore(now); err != nil {
+		return err
 	}
 	r.actor.Flush(now)
 	if err := r.emit(r.ctx); err != nil {
@@ -291,6 +296,27 @@ func (r *room) handInto(now time.Time, p *parting) error {
 		return err
 	}
 	p.written.Add(int64(len(body) + len(baggage)))
+	return nil
+}
+
+// settleStore has the store get what the next copy can't be given otherwise. A
+// room that has such things and no store goes back to what is there: a journaled
+// one to its last entry, on which all that was heard of it depends.
+func (r *room) settleStore(now time.Time) error {
+	switch {
+	case r.host.forsaken.Load() && r.journaled() && r.actor.Journaled():
+		return errors.New("its journal is in the store, which does not answer")
+	case r.host.forsaken.Load() && r.actor.Waiting() > 0:
+		return errors.New("its code waits for the store, which does not answer")
+	case r.host.forsaken.Load():
+		return nil
+	}
+	if stays, over := r.settleJournal(); stays != nil || over != nil {
+		return errors.Join(stays, over)
+	}
+	if r.journaled() || r.actor.Awaited() {
+		return r.saveFirst(now)
+	}
 	return nil
 }
 

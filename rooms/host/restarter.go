@@ -55,6 +55,9 @@ type restarter struct {
 	orders  chan []string // capacity 1; kinds that the next program does not serve
 }
 
+// answerFirst is for the answer to an order to leave before this program ends.
+const answerFirst = 50 * time.Millisecond
+
 // run waits for orders. A restart that was carried out does not return.
 func (r *restarter) run(ctx context.Context) error {
 	for {
@@ -64,6 +67,7 @@ func (r *restarter) run(ctx context.Context) error {
 		case <-r.wiring.Restarts():
 			r.signalled(ctx)
 		case gone := <-r.orders:
+			sleep(ctx, answerFirst)
 			r.wiring.Log.Error().Err(r.restart(ctx, gone)).Msg("not restarted")
 		}
 	}

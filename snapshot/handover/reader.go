@@ -43,6 +43,33 @@ func Take(path string) (*Reader, error) {
 	return r, nil
 }
 
+// Peek tells whose rooms wait at path, and touches nothing. Errors are as of
+// Take; that there is none does not mean that Take succeeds.
+func Peek(path string) (Header, error) {
+	f, err := open(path)
+	if err != nil {
+		return Header{}, err
+	}
+	defer f.Close()
+	head, _, err := readHeader(f)
+	if err != nil {
+		return Header{}, fmt.Errorf("look for rooms in %s: %w", path, err)
+	}
+	return head, nil
+}
+
+func readHeader(f *os.File) (Header, index, error) {
+	boot, err := bootID()
+	if err != nil {
+		return Header{}, index{}, err
+	}
+	head := make([]byte, markAt)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return Header{}, index{}, fmt.Errorf("%w: header: %w", ErrDamaged, err)
+	}
+	return decodeHeader(head, boot)
+}
+
 // open takes only what this user alone may have written.
 func open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|noFollow, 0)
@@ -79,18 +106,11 @@ func claim(f *os.File, path string) (marked bool, err error) {
 }
 
 func (r *Reader) load() error {
-	boot, err := bootID()
+	head, x, err := readHeader(r.file)
 	if err != nil {
 		return err
 	}
-	head := make([]byte, markAt)
-	if _, err := r.file.ReadAt(head, 0); err != nil {
-		return fmt.Errorf("%w: header: %w", ErrDamaged, err)
-	}
-	var x index
-	if r.Header, x, err = decodeHeader(head, boot); err != nil {
-		return err
-	}
+	r.Header = head
 	b := make([]byte, x.size)
 	if _, err := r.file.ReadAt(b, x.at); err != nil {
 		return fmt.Errorf("%w: index: %w", ErrDamaged, err)

@@ -54,7 +54,7 @@ function showHost(row, x) {
   if (d) {
     box.querySelector('progress').value = (d.total - d.left) / d.total;
     say(box.querySelector('span'), `${d.left} of ${d.total} rooms left, ${rate(d.rate)}/s${d.eta >= 0 && d.left ? `, ${time(d.eta)} to go` : ''}`
-      + (d.blockers?.length ? `; waits for ${d.blockers[0].room}: ${d.blockers[0].error}` : ''));
+      + (d.waits ? `; ${d.waits}` : d.blockers?.length ? `; waits for ${d.blockers[0].room}: ${d.blockers[0].error}` : ''));
   }
   const show = { drain: !x.draining && x.can.includes('drain'), cancel: x.draining, restart: !x.draining && x.can.includes('restart') };
   for (const b of row.querySelectorAll('[data-do]')) b.hidden = !show[b.dataset.do];
