@@ -35,6 +35,7 @@ func commands() []command {
 		{"replay", "run a room's journal again, event by event", offline("replay")},
 		{"move", "move a live room to another host", runMove},
 		{"room", "show a live room, its members, and where it was before", runRoom},
+		{"explain", "ask every node what it believes about a room, and say where they disagree", runExplain},
 		{"kick", "remove a member from a room", runKick},
 		{"close", "end a room for good", runClose},
 		{"query", "ask all live rooms a question, and print the answer as a table", runQuery},

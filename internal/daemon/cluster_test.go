@@ -50,6 +50,7 @@ func startNode(t *testing.T, name string, role directory.Role, key string, join 
 	} else {
 		c.ServeQueries(ops, nil, nil)
 	}
+	c.ServeExplain(ops, believeOf(name))
 	var parts Parts
 	parts.Add("operations", func(ctx context.Context) error { return ops.Run(ctx, ln) })
 	c.Open()

@@ -137,15 +137,20 @@ const tooLate = "no answer by the deadline"
 
 func (a *asking) take(p hostPart) {
 	delete(a.waits, p.node.ID)
-	switch {
-	case p.err == nil:
-		a.all.Merge(p.partial)
-	case errors.Is(p.err, context.DeadlineExceeded), errors.Is(p.err, context.Canceled),
-		wire.CodeOf(p.err).Code == wire.CodeTimeout: // the host's clock ran out first
-		a.miss(p.node, tooLate)
-	default:
-		a.miss(p.node, p.err.Error())
+	if p.err != nil {
+		a.miss(p.node, whyNot(p.err))
+		return
 	}
+	a.all.Merge(p.partial)
+}
+
+// whyNot is why a node is missing in an answer.
+func whyNot(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		wire.CodeOf(err).Code == wire.CodeTimeout { // the node's clock ran out first
+		return tooLate
+	}
+	return err.Error()
 }
 
 func (a *asking) miss(n *directory.Node, why string) {

@@ -170,6 +170,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	cluster.ServeReports(p.Ops, report)
 	cluster.ServeAdmin(p.Ops, report, nil)
 	cluster.ServeQueries(p.Ops, p.Metrics, nil)
+	cluster.ServeExplain(p.Ops, believe(g, resolver))
 	p.Log.Info().Stringer("listen", ln.Addr()).Msg("players may come")
 	return nil
 }

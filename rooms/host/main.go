@@ -6,10 +6,12 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/internal/explain"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -172,6 +174,13 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	cluster.ServeReports(p.Ops, report)
 	cluster.ServeAdmin(p.Ops, report, restart.admin)
 	cluster.ServeQueries(p.Ops, p.Metrics, h.Scan)
+	cluster.ServeExplain(p.Ops, func(ctx context.Context, room wire.RoomID, b *explain.Belief) {
+		if loc, ok := service.Entry(room); ok {
+			at := daemon.PlaceOf(loc)
+			b.Entry = &at
+		}
+		h.believe(ctx, room, slices.Contains(b.Owners, b.Node), b)
+	})
 	p.Ops.HandleJSON("GET /v1/rooms", func(*http.Request) (any, error) {
 		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil
 	})
