@@ -12,6 +12,13 @@ import (
 // events runs in the client's run loop.
 
 func (r *Room) join(ref uint32) []byte {
+	if r.filter != nil {
+		return wire.Find{Ref: ref, Kind: r.kind, Filter: r.filter, Data: r.data}.Append(nil)
+	}
+	return r.plainJoin(ref)
+}
+
+func (r *Room) plainJoin(ref uint32) []byte {
 	return wire.Join{Ref: ref, Mode: r.mode, Kind: r.kind, Name: r.name, Data: r.data}.Append(nil)
 }
 

@@ -18,10 +18,11 @@ var errLateAnswer = fmt.Errorf("no answer within %s", answerWithin)
 // Room is one membership of one room. It outlives connections. Safe for
 // concurrent use.
 type Room struct {
-	c    *Client
-	kind string
-	mode wire.Mode
-	data []byte
+	c      *Client
+	kind   string
+	mode   wire.Mode
+	data   []byte
+	filter []byte // of a find
 
 	// Guarded by c.mu.
 	name        string
@@ -57,11 +58,29 @@ type Room struct {
 //
 // Where ctx ends first, the client leaves the room should it still answer.
 func (c *Client) Join(ctx context.Context, mode wire.Mode, kind, name string, data []byte) (*Room, error) {
-	r := &Room{c: c, mode: mode, kind: kind, name: name, data: append([]byte(nil), data...)}
+	return c.join(ctx, &Room{c: c, mode: mode, kind: kind, name: name, data: append([]byte(nil), data...)})
+}
+
+// Find is Join with wire.ModeAny for a room that the filter takes; one that is
+// made has its labels and its pool. Gateways of before minor version 1 don't
+// answer it: ctx ends the wait.
+func (c *Client) Find(ctx context.Context, kind string, filter wire.Filter, data []byte) (*Room, error) {
+	if err := filter.Check(); err != nil {
+		return nil, fmt.Errorf("find room of kind %s: %w", kind, err)
+	}
+	r := &Room{c: c, mode: wire.ModeAny, kind: kind, data: append([]byte(nil), data...)}
+	if !filter.IsZero() {
+		r.filter = filter.JSON()
+	}
+	return c.join(ctx, r)
+}
+
+func (c *Client) join(ctx context.Context, r *Room) (*Room, error) {
+	kind, name := r.kind, r.name
 	r.in = newInputs(c.cfg.MaxInputs, c.cfg.MaxInputBytes)
-	if _, err := wire.DecodeJoin(r.join(1)); err != nil || len(data) > wire.MaxJoinData {
+	if _, err := wire.DecodeJoin(r.plainJoin(1)); err != nil || len(r.data) > wire.MaxJoinData {
 		if err == nil {
-			err = fmt.Errorf("data of %d bytes: want at most %d", len(data), wire.MaxJoinData)
+			err = fmt.Errorf("data of %d bytes: want at most %d", len(r.data), wire.MaxJoinData)
 		}
 		return nil, fmt.Errorf("join %s/%s: %w", kind, name, err)
 	}

@@ -106,7 +106,7 @@ func (s *Service) Place(w Want, not func(NodeID) bool) (*Node, error) {
 // (also where the room lives there at an epoch that is over for the asker), or
 // those of the link.
 func (a *activation) ask(ctx context.Context, n *Node) (Location, error) {
-	loc, err := a.s.callActivate(ctx, n, a.req.Room, a.req.Mode, max(a.req.After, a.s.table.seen(a.req.Room)))
+	loc, err := a.s.callActivate(ctx, n, &a.req)
 	if unanswered(err) && ctx.Err() == nil {
 		a.s.placer.avoid(n.ID)
 		a.s.suspect(n.ID, err)
@@ -143,11 +143,12 @@ func (a *activation) follow(ctx context.Context, h *HeldElsewhere) (Location, er
 }
 
 // callActivate asks a host to take a room.
-func (s *Service) callActivate(ctx context.Context, n *Node, room wire.RoomID, mode wire.Mode, floor wire.Epoch) (Location, error) {
+func (s *Service) callActivate(ctx context.Context, n *Node, q *Request) (Location, error) {
+	call := activateCall{Room: q.Room, Mode: q.Mode, Floor: max(q.After, s.table.seen(q.Room)), Made: q.made}
 	if n.ID == s.self {
-		return s.cfg.Host.Activate(ctx, room, mode, floor)
+		return s.activateHere(ctx, &call)
 	}
-	body := encode(activateCall{Room: room, Mode: mode, Floor: floor})
+	body := encode(call)
 	reply, err := s.cfg.Mesh.Call(ctx, string(n.ID), n.Link, callActivate, body)
 	if err != nil {
 		return Location{}, err
@@ -158,10 +159,17 @@ func (s *Service) callActivate(ctx context.Context, n *Node, room wire.RoomID, m
 		return Location{}, err
 	case r.Held != nil:
 		return Location{}, &HeldElsewhere{Node: r.Held.Node, Epoch: r.Held.Epoch}
-	case r.At.Room != room:
+	case r.At.Room != q.Room:
 		return Location{}, wire.Refuse(wire.CodeUnavailable, "host answered for another room")
 	}
 	return Location(*r.At), nil
+}
+
+func (s *Service) activateHere(ctx context.Context, c *activateCall) (Location, error) {
+	if c.Made != nil {
+		return s.cfg.Host.Create(ctx, c.Room, c.Floor, *c.Made)
+	}
+	return s.cfg.Host.Activate(ctx, c.Room, c.Mode, c.Floor)
 }
 
 // turnedDown reports whether another host might do what this one did not.

@@ -30,6 +30,11 @@ type claims struct {
 type claim struct {
 	loc    Location
 	joined int
+
+	made     Made
+	born     time.Time
+	rev      uint64
+	reserved map[wire.MemberID]int
 }
 
 func newClaims() *claims {
@@ -58,7 +63,7 @@ func (c *claims) claim(room wire.RoomID, mode wire.Mode, floor wire.Epoch, node 
 	if ok {
 		loc.Incarnation = old.loc.Incarnation
 	}
-	c.rooms[room] = claim{loc: loc, joined: old.joined}
+	c.rooms[room] = claim{loc: loc, joined: old.joined, made: old.made, born: time.Now()}
 	return loc, nil
 }
 
@@ -73,19 +78,6 @@ func (c *claims) hasEnded(id NodeID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ended[id]
-}
-
-// join takes a seat, as a room's host does.
-func (c *claims) join(room wire.RoomID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.rooms[room]
-	if r.joined >= seats {
-		return false
-	}
-	r.joined++
-	c.rooms[room] = r
-	return true
 }
 
 func (c *claims) counts() (rooms []int, taken int) {
@@ -137,16 +129,6 @@ func (h *fakeHost) Superseded(newer Location) { h.superseded.Store(&newer) }
 
 func (h *fakeHost) Live(yield func(Location) bool) {
 	h.each(func(r claim) bool { return yield(r.loc) })
-}
-
-func (h *fakeHost) Open(kind string, most int) (all []OpenRoom) {
-	h.each(func(r claim) bool {
-		if r.loc.Room.Kind() == kind && r.joined < seats && len(all) < most {
-			all = append(all, OpenRoom{Room: r.loc.Room, Members: r.joined, Max: seats})
-		}
-		return true
-	})
-	return all
 }
 
 // testNode is one process of a cluster: real gossip and links on loopback.

@@ -10,6 +10,7 @@ package directory
 
 import (
 	"context"
+	"time"
 
 	"github.com/limpet-games/limpet/wire"
 )
@@ -45,9 +46,43 @@ type Request struct {
 	After wire.Epoch
 	// Not is the node on which the asker just failed to find the room.
 	Not NodeID
+
+	// For ModeAny: which rooms will do, who the seat is for, and rooms that it
+	// must not be in. A room that is made gets the filter's labels and pool.
+	Filter   wire.Filter
+	Member   wire.MemberID
+	NotRooms []wire.RoomID // at most MaxNotRooms
+
+	made *Made // on the way of a room that a search makes
 }
 
-func (q *Request) want() Want { return Want{Room: q.Room} }
+// MaxNotRooms bounds the rooms that a search passes over.
+const MaxNotRooms = 32
+
+// Made is what a room is made with that a search asked for.
+type Made struct {
+	Labels map[string]string `cbor:"1,keyasint,omitempty"`
+	By     NodeID            `cbor:"2,keyasint,omitempty"` // whose search it was
+}
+
+// Reservation asks for seats in a room. They are held for the member for
+// ReservedFor: one for itself, the others for whoever joins by name.
+type Reservation struct {
+	Room   wire.RoomID   `cbor:"1,keyasint"`
+	Member wire.MemberID `cbor:"2,keyasint"`
+	Filter wire.Filter   `cbor:"3,keyasint"` // which the room must match still
+}
+
+// ReservedFor is how long a room keeps a seat for one who was sent to it.
+const ReservedFor = 5 * time.Second
+
+func (q *Request) want() Want {
+	w := Want{Room: q.Room, Build: q.Filter.Build}
+	if q.made != nil {
+		w.Labels = q.made.Labels
+	}
+	return w
+}
 
 // Host is what the directory needs of a room host. Implemented by rooms/host.
 type Host interface {
@@ -62,8 +97,16 @@ type Host interface {
 	// one must be over. Called for many places of which few are news: it looks
 	// for its copy and returns; what has to wait waits elsewhere.
 	Superseded(newer Location)
-	// Open lists rooms of a kind that take members now, at most most.
-	Open(kind string, most int) []OpenRoom
+	// Create is Activate with ModeCreate for a room that a search makes.
+	Create(ctx context.Context, room wire.RoomID, floor wire.Epoch, made Made) (Location, error)
+	// Open lists rooms that take members now and match the filter, the fullest
+	// first, at most most; more tells that there are others.
+	Open(kind string, f wire.Filter, most int) (rooms []OpenRoom, more bool)
+	// Page lists the same by name, from the first behind after on.
+	Page(kind string, f wire.Filter, after string, most int) (rooms []OpenRoom, more bool)
+	// Reserve holds seats in a room that lives here. Where it can't, the error
+	// is a *wire.Error; the room is told as it is, unless it is not here.
+	Reserve(ctx context.Context, want Reservation) (OpenRoom, error)
 }
 
 // HeldElsewhere answers an activation of a room that another live process
@@ -82,4 +125,20 @@ type OpenRoom struct {
 	Members int               `cbor:"2,keyasint" json:"members"`
 	Max     int               `cbor:"3,keyasint" json:"max"`
 	Labels  map[string]string `cbor:"4,keyasint,omitempty" json:"labels,omitempty"`
+
+	Reserved int        `cbor:"5,keyasint,omitempty" json:"reserved,omitempty"` // seats kept for who is on the way
+	Epoch    wire.Epoch `cbor:"6,keyasint,omitempty" json:"-"`
+	Rev      uint64     `cbor:"7,keyasint,omitempty" json:"-"` // rises with every change of the copy
+	By       NodeID     `cbor:"8,keyasint,omitempty" json:"-"` // whose search made it
+	AgeMS    int64      `cbor:"9,keyasint,omitempty" json:"-"` // of the copy
+
+	Incarnation wire.Incarnation `cbor:"10,keyasint,omitempty" json:"-"`
+}
+
+// Free is how many seats nobody has or is on the way to.
+func (o *OpenRoom) Free() int { return o.Max - o.Members - o.Reserved }
+
+// newer reports whether o tells of a later moment of the room than p.
+func (o *OpenRoom) newer(p *OpenRoom) bool {
+	return o.Epoch > p.Epoch || o.Epoch == p.Epoch && o.Rev > p.Rev
 }

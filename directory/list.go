@@ -1,7 +1,9 @@
 package directory
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,87 +11,120 @@ import (
 	"github.com/limpet-games/limpet/wire"
 )
 
+// Query says which open rooms of a kind are wanted: those that the filter
+// lists, by name, from the first behind After on, at most Most (256 at most).
+type Query struct {
+	Kind   string
+	Filter wire.Filter
+	After  string
+	Most   int
+}
+
 // Listing is what a fan-out found, and how complete it is.
 type Listing struct {
 	Rooms    []OpenRoom
-	Asked    int // hosts that serve the kind
-	Answered int // of them, in time
+	More     bool // there are rooms behind the last
+	Asked    int  // hosts that serve the kind
+	Answered int  // of them, in time
 }
 
 const listWithin = 500 * time.Millisecond
 
-// List asks all hosts of a kind for their rooms that take members, each for at
-// most 256, and answers with at most most of them, within 500 ms or ctx.
-func (r *Resolver) List(ctx context.Context, kind string, most int) (Listing, error) {
-	if err := wire.CheckKind(kind); err != nil {
+// List asks all hosts of a kind for their rooms that take members, within
+// 500 ms or ctx. Errors are *wire.Error.
+func (r *Resolver) List(ctx context.Context, q Query) (Listing, error) {
+	call := openCall{Kind: q.Kind, Most: min(max(q.Most, 0), maxOpen), Filter: q.Filter, ByName: true, After: q.After}
+	if err := call.check(); err != nil {
 		return Listing{}, wire.Refuse(wire.CodeBadRequest, err.Error())
 	}
 	v := r.cfg.Members.View()
 	var hosts []*Node
 	for _, h := range v.Hosts {
-		if h.Serves(kind) && len(hosts) < maxListHost {
+		if h.Serves(q.Kind) && len(hosts) < maxListHost {
 			hosts = append(hosts, h)
 		}
 	}
 	if len(hosts) == 0 {
-		return Listing{}, noHost(v, Want{Room: wire.Room(kind, "")})
+		return Listing{}, noHost(v, Want{Room: wire.Room(q.Kind, "")})
 	}
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()
-	all := Listing{Asked: len(hosts)}
-	for _, l := range r.lists(ctx, hosts, kind) {
+	return compose(r.lists(ctx, hosts, call), call.Most), nil
+}
+
+// compose merges pages. A room that moves may be on two of them: the higher
+// epoch is where it is.
+func compose(lists []list, most int) Listing {
+	all := Listing{Asked: len(lists)}
+	for _, l := range lists {
 		if l.err == nil {
 			all.Answered++
+			all.More = all.More || l.more
 			all.Rooms = append(all.Rooms, l.rooms...)
 		}
 	}
-	all.Rooms = all.Rooms[:min(len(all.Rooms), max(most, 0))]
-	return all, nil
+	slices.SortFunc(all.Rooms, func(a, b OpenRoom) int {
+		return cmp.Or(cmp.Compare(a.Room, b.Room), cmp.Compare(b.Epoch, a.Epoch))
+	})
+	all.Rooms = slices.CompactFunc(all.Rooms, func(a, b OpenRoom) bool { return a.Room == b.Room })
+	if len(all.Rooms) > most {
+		all.Rooms, all.More = all.Rooms[:most], true
+	}
+	return all
 }
 
 // list is one host's part of a fan-out.
 type list struct {
 	node  *Node
 	rooms []OpenRoom
+	more  bool
 	err   error
 }
 
-func (r *Resolver) lists(ctx context.Context, hosts []*Node, kind string) []list {
+func (r *Resolver) lists(ctx context.Context, hosts []*Node, call openCall) []list {
 	if r.cfg.Local != nil {
-		return r.cfg.Local.lists(ctx, hosts, kind)
+		return r.cfg.Local.lists(ctx, hosts, call)
 	}
-	return lists(hosts, func(n *Node) ([]OpenRoom, error) { return callRooms(ctx, r.cfg.Mesh, n, kind) })
+	return lists(hosts, func(n *Node) (openReply, error) { return callRooms(ctx, r.cfg.Mesh, n, call) })
 }
 
-func (s *Service) lists(ctx context.Context, hosts []*Node, kind string) []list {
+func (s *Service) lists(ctx context.Context, hosts []*Node, call openCall) []list {
 	s.metrics.openAsked.Add(float64(len(hosts)))
-	return lists(hosts, func(n *Node) ([]OpenRoom, error) {
+	return lists(hosts, func(n *Node) (openReply, error) {
 		if n.ID == s.self {
-			return s.cfg.Host.Open(kind, maxOpen), nil
+			return s.openHere(&call), nil
 		}
-		return callRooms(ctx, s.cfg.Mesh, n, kind)
+		return callRooms(ctx, s.cfg.Mesh, n, call)
 	})
 }
 
+func (s *Service) openHere(c *openCall) (r openReply) {
+	if c.ByName {
+		r.Rooms, r.More = s.cfg.Host.Page(c.Kind, c.Filter, c.After, c.Most)
+	} else {
+		r.Rooms, r.More = s.cfg.Host.Open(c.Kind, c.Filter, c.Most)
+	}
+	return r
+}
+
 // lists asks all hosts at once. ask comes back when its context ends.
-func lists(hosts []*Node, ask func(*Node) ([]OpenRoom, error)) []list {
+func lists(hosts []*Node, ask func(*Node) (openReply, error)) []list {
 	all := make([]list, len(hosts))
 	var asks sync.WaitGroup
 	for i, n := range hosts {
 		asks.Go(func() {
-			rooms, err := ask(n)
-			all[i] = list{node: n, rooms: rooms, err: err}
+			r, err := ask(n)
+			all[i] = list{node: n, rooms: r.Rooms, more: r.More, err: err}
 		})
 	}
 	asks.Wait()
 	return all
 }
 
-func callRooms(ctx context.Context, m *link.Mesh, n *Node, kind string) ([]OpenRoom, error) {
-	body, err := m.Call(ctx, string(n.ID), n.Link, callOpen, encode(openCall{Kind: kind, Most: maxOpen}))
+func callRooms(ctx context.Context, m *link.Mesh, n *Node, call openCall) (openReply, error) {
+	body, err := m.Call(ctx, string(n.ID), n.Link, callOpen, encode(call))
 	if err != nil {
-		return nil, err
+		return openReply{}, err
 	}
-	reply, err := decodeReply[openReply](body)
-	return reply.Rooms, err
+	return decodeReply[openReply](body)
 }

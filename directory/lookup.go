@@ -14,7 +14,7 @@ import (
 // room's owner. Errors are *wire.Error; one without retry advice may be asked
 // again at once.
 func (s *Service) Locate(ctx context.Context, req Request) (Location, error) {
-	if err := checkRequest(req.Room, req.Mode); err != nil {
+	if err := req.check(); err != nil {
 		return Location{}, wire.Refuse(wire.CodeBadRequest, err.Error())
 	}
 	return s.locate(ctx, req, 0)
@@ -28,7 +28,7 @@ func (s *Service) handleLocate(ctx context.Context, _ *link.Link, body []byte) (
 	if call.Hops > maxHops {
 		return nil, wire.Refuse(wire.CodeBadRequest, fmt.Sprintf("request was passed on %d times: want at most %d", call.Hops, maxHops))
 	}
-	req := Request{Room: call.Room, Mode: call.Mode, After: call.After, Not: call.Not}
+	req := call.request()
 	loc, err := s.locate(ctx, req, call.Hops)
 	if err != nil {
 		return nil, err
@@ -41,8 +41,9 @@ func (s *Service) handleLocate(ctx context.Context, _ *link.Link, body []byte) (
 // room: views differ, and the claim settles what two owners may do at once.
 func (s *Service) locate(ctx context.Context, req Request, hops uint8) (Location, error) {
 	s.metrics.lookups.Inc()
+	key := req.Room
 	if req.Mode == wire.ModeAny {
-		req.Room = wire.Room(req.Room.Kind(), "")
+		key = searchKey(&req)
 	} else if loc, err, ok := s.known(req); ok {
 		s.metrics.hits.Inc()
 		return loc, err
@@ -51,7 +52,7 @@ func (s *Service) locate(ctx context.Context, req Request, hops uint8) (Location
 		s.metrics.limit.Inc()
 		return s.decide(ctx, req)
 	}
-	for owner := range s.cfg.Members.View().Ring.Owners(PartitionOf(req.Room)) {
+	for owner := range s.cfg.Members.View().Ring.Owners(PartitionOf(key)) {
 		if owner.ID == s.self {
 			break
 		}
@@ -107,7 +108,7 @@ func (s *Service) suspect(id NodeID, err error) {
 
 // callLocation asks a host for a room's place.
 func callLocation(ctx context.Context, m *link.Mesh, to *Node, req Request, hops uint8) (Location, error) {
-	body := encode(locateCall{Room: req.Room, Mode: req.Mode, After: req.After, Not: req.Not, Hops: hops})
+	body := encode(newLocateCall(&req, hops))
 	reply, err := m.Call(ctx, string(to.ID), to.Link, callLocate, body)
 	if err != nil {
 		return Location{}, err

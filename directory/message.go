@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -19,6 +20,7 @@ const (
 	callBuried     uint8 = 0x15 // buriedCall -> nothing
 	callPing       uint8 = 0x16 // nothing -> nothing
 	callRestarting uint8 = 0x17 // restartingCall -> nothing
+	callReserve    uint8 = 0x18 // Reservation -> reserveReply, on hosts
 )
 
 // Bounds of calls.
@@ -73,6 +75,29 @@ type locateCall struct {
 	After wire.Epoch  `cbor:"3,keyasint"`
 	Not   NodeID      `cbor:"4,keyasint,omitempty"`
 	Hops  uint8       `cbor:"5,keyasint"`
+
+	Filter   *wire.Filter  `cbor:"6,keyasint,omitempty"`
+	Member   wire.MemberID `cbor:"7,keyasint,omitempty"`
+	NotRooms []wire.RoomID `cbor:"8,keyasint,omitempty"`
+}
+
+func newLocateCall(q *Request, hops uint8) locateCall {
+	c := locateCall{Room: q.Room, Mode: q.Mode, After: q.After, Not: q.Not, Hops: hops}
+	if q.Mode == wire.ModeAny {
+		c.Member, c.NotRooms = q.Member, q.NotRooms
+		if !q.Filter.IsZero() {
+			c.Filter = &q.Filter
+		}
+	}
+	return c
+}
+
+func (c *locateCall) request() Request {
+	q := Request{Room: c.Room, Mode: c.Mode, After: c.After, Not: c.Not, Member: c.Member, NotRooms: c.NotRooms}
+	if c.Filter != nil {
+		q.Filter = *c.Filter
+	}
+	return q
 }
 
 func (c *locateCall) check() error {
@@ -81,7 +106,19 @@ func (c *locateCall) check() error {
 			return err
 		}
 	}
-	return checkRequest(c.Room, c.Mode)
+	q := c.request()
+	return q.check()
+}
+
+// check says what is wrong with a request.
+func (q *Request) check() error {
+	if len(q.NotRooms) > MaxNotRooms {
+		return fmt.Errorf("%d rooms to pass over: want at most %d", len(q.NotRooms), MaxNotRooms)
+	}
+	if err := q.Filter.Check(); err != nil {
+		return err
+	}
+	return checkRequest(q.Room, q.Mode)
 }
 
 // checkRequest says what is wrong with the room of a request.
@@ -121,13 +158,31 @@ type activateCall struct {
 	Room  wire.RoomID `cbor:"1,keyasint"`
 	Mode  wire.Mode   `cbor:"2,keyasint"`
 	Floor wire.Epoch  `cbor:"3,keyasint"`
+	Made  *Made       `cbor:"4,keyasint,omitempty"` // with ModeCreate
 }
 
 func (c *activateCall) check() error {
 	if c.Mode > wire.ModeJoinOrCreate {
 		return fmt.Errorf("mode %d: want 0 to %d", c.Mode, wire.ModeJoinOrCreate)
 	}
+	if c.Made != nil {
+		if err := c.Made.check(c.Mode); err != nil {
+			return err
+		}
+	}
 	return checkRoom(c.Room)
+}
+
+func (m *Made) check(mode wire.Mode) error {
+	if mode != wire.ModeCreate {
+		return fmt.Errorf("labels with mode %d: only a room that is made has them", mode)
+	}
+	if m.By != "" {
+		if err := checkNode(m.By); err != nil {
+			return err
+		}
+	}
+	return wire.CheckLabels(m.Labels)
 }
 
 // activateReply holds one of the two. Other errors cross as errors.
@@ -154,17 +209,28 @@ func (r *activateReply) check() error {
 type openCall struct {
 	Kind string `cbor:"1,keyasint"`
 	Most int    `cbor:"2,keyasint"`
+
+	Filter wire.Filter `cbor:"3,keyasint"`
+	ByName bool        `cbor:"4,keyasint,omitempty"` // a page, behind After
+	After  string      `cbor:"5,keyasint,omitempty"`
 }
 
 func (c *openCall) check() error {
 	if c.Most < 0 || c.Most > maxOpen {
 		return fmt.Errorf("most is %d: want 0 to %d", c.Most, maxOpen)
 	}
+	if len(c.After) > wire.MaxRoomNameLen {
+		return fmt.Errorf("page after a name of %d bytes", len(c.After))
+	}
+	if err := c.Filter.Check(); err != nil {
+		return err
+	}
 	return wire.CheckKind(c.Kind)
 }
 
 type openReply struct {
 	Rooms []OpenRoom `cbor:"1,keyasint"`
+	More  bool       `cbor:"2,keyasint,omitempty"`
 }
 
 func (r *openReply) check() error {
@@ -172,11 +238,49 @@ func (r *openReply) check() error {
 		return fmt.Errorf("%d rooms: want at most %d", len(r.Rooms), maxOpen)
 	}
 	for i := range r.Rooms {
-		if err := checkRoom(r.Rooms[i].Room); err != nil {
+		if err := r.Rooms[i].check(); err != nil {
 			return fmt.Errorf("room %d: %w", i, err)
 		}
 	}
 	return nil
+}
+
+func (o *OpenRoom) check() error {
+	if err := checkRoom(o.Room); err != nil {
+		return err
+	}
+	if o.Members < 0 || o.Max < 0 || o.Reserved < 0 {
+		return fmt.Errorf("room with %d members of %d, %d reserved", o.Members, o.Max, o.Reserved)
+	}
+	return wire.CheckLabels(o.Labels)
+}
+
+func (c *Reservation) check() error {
+	if c.Member == 0 {
+		return errors.New("a seat for nobody")
+	}
+	if err := c.Filter.Check(); err != nil {
+		return err
+	}
+	return checkRoom(c.Room)
+}
+
+// reserveReply is the room as it is afterwards, nil where it is not there, and
+// why no seat is held, 0 where one is.
+type reserveReply struct {
+	Room    *OpenRoom `cbor:"1,keyasint,omitempty"`
+	Refused wire.Code `cbor:"2,keyasint,omitempty"`
+	Text    string    `cbor:"3,keyasint,omitempty"`
+}
+
+func (r *reserveReply) check() error {
+	if r.Room == nil {
+		if r.Refused == 0 {
+			return errors.New("neither a room nor a refusal")
+		}
+		return nil
+	}
+	return r.Room.check()
 }
 
 type confirmCall struct {

@@ -68,6 +68,7 @@ type serviceMetrics struct {
 	activations, failures, held, turnedDown       prometheus.Counter
 	evicted, entries, unsent, duplicates          prometheus.Counter
 	openFound, openCreated, openAsked, openMissed prometheus.Counter
+	openRefused, openSurplus                      prometheus.Counter
 }
 
 func newServiceMetrics(r prometheus.Registerer, s *Service) serviceMetrics {
@@ -93,6 +94,8 @@ func newServiceMetrics(r prometheus.Registerer, s *Service) serviceMetrics {
 		openFound:   c("open_found", "Searches for any open room that found one."),
 		openCreated: c("open_created", "Searches for any open room that made one."),
 		openAsked:   c("open_asked", "Hosts asked for their open rooms."),
+		openRefused: c("open_refused", "Seats that a room's host did not confirm to a search."),
+		openSurplus: c("open_surplus", "Rooms that another node made for searches while this one, their owner, had a seat: views differed."),
 		openMissed:  c("open_missed", "Hosts that did not list their open rooms in time."),
 	}
 	register(r,

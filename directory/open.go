@@ -1,9 +1,9 @@
 package directory
 
 import (
-	"cmp"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,90 +13,110 @@ import (
 const (
 	refreshEvery  = 250 * time.Millisecond // at most this often are hosts asked, and only for a search
 	refreshWithin = 200 * time.Millisecond
-	seatFor       = 5 * time.Second // how long a seat is kept for who was sent to it
-	maxOpenKinds  = 256
-	maxOpenWait   = 8192 // searches of one kind that wait for their turn
+	reserveWithin = 500 * time.Millisecond
+	maxOpenKeys   = 256  // kinds, or pools of them, that are searched
+	maxOpenRooms  = 4096 // of one key that are kept track of
+	maxOpenWait   = 8192 // searches of one key under way
+	maxSeatTries  = 8    // rooms that may refuse one search a seat
 )
 
-// openIndex finds open rooms of a kind, on the host that owns the key KIND/.
-// What it knows is a hint: the room's host confirms each seat. Searches of a
-// kind take turns, so that they fill one room after the other.
+// openIndex finds open rooms, on the host that owns a search's key: its kind
+// and pool. What it knows is a hint: the room's host confirms each seat, and
+// holds it for who was sent. Searches of a key choose one after the other, so
+// that they fill one room after the other.
 type openIndex struct {
 	s *Service
 
-	mu    sync.Mutex
-	rand  *rand.Rand           // guarded by mu
-	kinds map[string]*openKind // guarded by mu
+	mu   sync.Mutex
+	rand *rand.Rand               // guarded by mu
+	keys map[wire.RoomID]*openKey // guarded by mu
 }
 
-// openKind is the index of one kind. Who holds turn owns the rest.
-type openKind struct {
-	name    string
+// openKey is the index of one kind and pool.
+type openKey struct {
+	kind string
+	pool string
+
 	turn    chan struct{} // capacity 1
 	waiting int           // guarded by openIndex.mu
 
+	// Owned by who holds turn.
 	fetched time.Time
-	seats   int // of the newest room reported: what a new one is taken to have
-	rooms   map[wire.RoomID]*seating
+	since   time.Time                      // asked as the key's owner without a break; zero: not the owner
+	surplus recent[wire.RoomID, time.Time] // counted as such
+
+	mu    sync.Mutex
+	more  bool // there are rooms that rooms does not hold; guarded by mu
+	rooms map[wire.RoomID]*seating
 }
 
-// seating is one open room as its host last reported it, and the seats
-// answered to searches whose members that report did not yet have.
+// seating is an open room as its host last told.
 type seating struct {
 	node    NodeID
-	at      Location // zero before it is first looked up
-	members int
-	max     int
-	given   []time.Time // oldest first
+	last    OpenRoom
+	pending int // seats of searches that wait for the host's word
+}
+
+// searchKey is what a search is hashed by.
+func searchKey(q *Request) wire.RoomID {
+	f := q.Filter.Normal()
+	if f.Pool == "" {
+		return wire.Room(q.Room.Kind(), "")
+	}
+	return wire.Room(q.Room.Kind(), "/"+f.Pool) // no room's name begins with /
 }
 
 func newOpenIndex(s *Service, r *rand.Rand) *openIndex {
-	return &openIndex{s: s, rand: r, kinds: map[string]*openKind{}}
+	return &openIndex{s: s, rand: r, keys: map[wire.RoomID]*openKey{}}
 }
 
-// find answers with the fullest room of the kind that has a seat, or makes a
-// room.
+// find answers with the fullest room that will do and has reserved a seat, or
+// makes a room.
 func (x *openIndex) find(ctx context.Context, req Request) (Location, error) {
-	k, err := x.enter(req.Room.Kind())
+	req.Filter = req.Filter.Normal()
+	req.NotRooms = slices.Clone(req.NotRooms)
+	if req.Member == 0 { // who asks without a name gets a seat all the same
+		req.Member = wire.MemberID(x.number()>>11 | 1)
+	}
+	k, err := x.enter(&req)
 	if err != nil {
 		return Location{}, err
 	}
 	defer x.exit(k)
-	select {
-	case k.turn <- struct{}{}:
-		defer func() { <-k.turn }()
-	case <-ctx.Done():
-		return Location{}, wire.Refuse(wire.CodeTimeout, "find open room: "+ctx.Err().Error())
-	}
-	if ctx.Err() != nil {
-		return Location{}, wire.Refuse(wire.CodeTimeout, "find open room: "+ctx.Err().Error())
-	}
 	ctx, cancel := timeLeft(ctx, x.s.cfg.Within)
 	defer cancel()
-	if time.Since(k.fetched) >= refreshEvery {
-		x.refresh(ctx, k)
+	for range maxSeatTries {
+		room, at, err := x.choose(ctx, k, &req)
+		if err != nil || room == "" {
+			return at, err
+		}
+		if at, ok := x.reserve(ctx, k, room, &req); ok {
+			x.s.metrics.openFound.Inc()
+			return at, nil
+		}
+		req.NotRooms = append(req.NotRooms, room)
 	}
-	if loc, ok := x.seat(ctx, k, req); ok {
-		x.s.metrics.openFound.Inc()
-		return loc, nil
-	}
-	return x.create(ctx, k, req)
+	return Location{}, &wire.Error{Code: wire.CodeBusy, RetryMS: 200, Text: "open rooms fill faster than seats are given"}
 }
 
-func (x *openIndex) enter(kind string) (*openKind, error) {
+func (x *openIndex) enter(req *Request) (*openKey, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	k := x.kinds[kind]
+	key := searchKey(req)
+	k := x.keys[key]
 	if k == nil {
-		if v := x.s.cfg.Members.View(); !v.Known(kind) {
-			return nil, noHost(v, Want{Room: wire.Room(kind, "")})
+		if v := x.s.cfg.Members.View(); !v.Known(req.Room.Kind()) {
+			return nil, noHost(v, req.want())
 		}
 		x.dropIdleLocked()
-		if len(x.kinds) >= maxOpenKinds {
-			return nil, &wire.Error{Code: wire.CodeBusy, RetryMS: 1000, Text: "too many kinds are being searched"}
+		if len(x.keys) >= maxOpenKeys {
+			return nil, &wire.Error{Code: wire.CodeBusy, RetryMS: 1000, Text: "too many kinds and pools are being searched"}
 		}
-		k = &openKind{name: kind, turn: make(chan struct{}, 1), rooms: map[wire.RoomID]*seating{}}
-		x.kinds[kind] = k
+		k = &openKey{
+			kind: req.Room.Kind(), pool: req.Filter.Pool, turn: make(chan struct{}, 1), rooms: map[wire.RoomID]*seating{},
+			surplus: newRecent[wire.RoomID, time.Time](maxOpenKeys),
+		}
+		x.keys[key] = k
 	}
 	if k.waiting >= maxOpenWait {
 		return nil, &wire.Error{Code: wire.CodeBusy, RetryMS: 200, Text: "too many search for a room of the kind"}
@@ -105,162 +125,160 @@ func (x *openIndex) enter(kind string) (*openKind, error) {
 	return k, nil
 }
 
-func (x *openIndex) exit(k *openKind) {
+func (x *openIndex) exit(k *openKey) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	k.waiting--
 }
 
-// dropIdleLocked makes space for another kind where there is none.
+// dropIdleLocked makes space for another key where there is none.
 func (x *openIndex) dropIdleLocked() {
-	if len(x.kinds) < maxOpenKinds {
+	if len(x.keys) < maxOpenKeys {
 		return
 	}
-	for name, k := range x.kinds {
+	for key, k := range x.keys {
 		if k.waiting == 0 {
-			delete(x.kinds, name)
+			delete(x.keys, key)
 			return
 		}
 	}
 }
 
-// refresh takes in what the hosts list now. Rooms of a host that does not
-// answer stay as they were.
-func (x *openIndex) refresh(ctx context.Context, k *openKind) {
-	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
-	defer cancel()
+// choose picks a room with seats for the search, in turn, and counts them as
+// pending. Where there is none it makes a room: then room is "", and at says
+// where the seat is.
+func (x *openIndex) choose(ctx context.Context, k *openKey, req *Request) (room wire.RoomID, at Location, err error) {
+	late := wire.Refuse(wire.CodeTimeout, "no open room was found in time")
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return "", at, late
+	}
+	if ctx.Err() != nil {
+		return "", at, late
+	}
+	x.follow(k)
+	if time.Since(k.fetched) >= refreshEvery {
+		x.refresh(ctx, k, wire.Filter{Pool: k.pool}, true)
+		k.fetched = time.Now()
+	}
 	v := x.s.cfg.Members.View()
+	if room = k.pick(v, req); room != "" {
+		return room, at, nil
+	}
+	if k.truncated() {
+		x.refresh(ctx, k, req.Filter, false)
+		if room = k.pick(v, req); room != "" {
+			return room, at, nil
+		}
+	}
+	at, err = x.create(ctx, k, req)
+	return "", at, err
+}
+
+// follow notes since when searches come here because this node owns the key.
+func (x *openIndex) follow(k *openKey) {
+	key := searchKey(&Request{Room: wire.Room(k.kind, ""), Filter: wire.Filter{Pool: k.pool}})
+	if owner := x.s.cfg.Members.View().Ring.Primary(key); owner == nil || owner.ID != x.s.self {
+		k.since = time.Time{}
+	} else if k.since.IsZero() {
+		k.since = time.Now()
+	}
+}
+
+// pick is the room with the most members that will do, of which it takes the
+// seats; "" where there is none. Equally full ones go by name.
+func (k *openKey) pick(v *View, req *Request) (best wire.RoomID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var room *seating
 	for id, r := range k.rooms {
-		if v.Node(r.node) == nil {
-			delete(k.rooms, id)
-		}
-	}
-	var hosts []*Node
-	for _, h := range v.Hosts {
-		if h.Serves(k.name) && !h.Draining {
-			hosts = append(hosts, h)
-		}
-	}
-	for _, l := range x.s.lists(ctx, hosts, k.name) {
-		if l.err != nil {
-			x.s.metrics.openMissed.Inc()
+		if !r.suits(v, req) || slices.Contains(req.NotRooms, id) {
 			continue
 		}
-		k.take(l.node.ID, l.rooms, time.Now())
-	}
-	k.fetched = time.Now()
-}
-
-// take brings the rooms of one host up to its report. Members that came since
-// the last report take up the oldest seats given.
-func (k *openKind) take(node NodeID, rooms []OpenRoom, now time.Time) {
-	listed := make(map[wire.RoomID]bool, len(rooms))
-	for _, o := range rooms {
-		listed[o.Room] = true
-		r := k.rooms[o.Room]
-		if r == nil || r.node != node {
-			r = &seating{node: node, members: o.Members}
-			k.rooms[o.Room] = r
-		}
-		arrived := max(0, o.Members-r.members)
-		r.given = r.given[min(arrived, len(r.given)):]
-		r.members, r.max = o.Members, o.Max
-		k.seats = o.Max
-	}
-	for id, r := range k.rooms {
-		if r.node == node && !listed[id] {
-			delete(k.rooms, id)
-		}
-	}
-	k.expire(now)
-}
-
-func (k *openKind) expire(now time.Time) {
-	for _, r := range k.rooms {
-		for len(r.given) > 0 && now.Sub(r.given[0]) > seatFor {
-			r.given = r.given[1:]
-		}
-	}
-}
-
-// seat gives away a seat in the fullest room that has one.
-func (x *openIndex) seat(ctx context.Context, k *openKind, req Request) (Location, bool) {
-	for {
-		id, r := k.fullest(req.Not)
-		if r == nil {
-			return Location{}, false
-		}
-		if r.at.Epoch == 0 {
-			at, err := x.s.locate(ctx, Request{Room: id, Mode: wire.ModeJoin}, 0)
-			if err != nil {
-				delete(k.rooms, id) // until its host lists it again
-				continue
-			}
-			r.at, r.node = at, at.Node
-		}
-		if !usable(r.at, req) {
-			delete(k.rooms, id)
-			continue
-		}
-		r.given = append(r.given, time.Now())
-		return r.at, true
-	}
-}
-
-// fullest is the room with the most members that has a seat and is not on the
-// node not. Equally full ones go by name.
-func (k *openKind) fullest(not NodeID) (best wire.RoomID, room *seating) {
-	for id, r := range k.rooms {
-		if r.taken() >= r.max || r.node == not {
-			continue
-		}
-		if room == nil || cmp.Or(cmp.Compare(room.taken(), r.taken()), cmp.Compare(id, best)) < 0 {
+		if room == nil || r.taken() > room.taken() || r.taken() == room.taken() && id < best {
 			best, room = id, r
 		}
 	}
-	return best, room
+	if room != nil {
+		room.pending += req.Filter.Places()
+	}
+	return best
 }
 
-func (r *seating) taken() int { return r.members + len(r.given) }
+func (r *seating) taken() int { return r.last.Members + r.last.Reserved + r.pending }
 
-// create makes a room with a random name and gives away its first seat.
-func (x *openIndex) create(ctx context.Context, k *openKind, req Request) (Location, error) {
-	room := wire.Room(k.name, x.name())
-	loc, err := x.s.activate(ctx, Request{Room: room, Mode: wire.ModeCreate, After: req.After, Not: req.Not})
+func (r *seating) suits(v *View, req *Request) bool {
+	n := v.Node(r.node)
+	return n != nil && r.node != req.Not && r.last.Max-r.taken() >= req.Filter.Places() && r.last.Epoch > req.After &&
+		(req.Filter.Build == "" || n.Build == req.Filter.Build) && req.Filter.Matches(r.last.Labels)
+}
+
+// reserve asks the room's host for the seats that pick took.
+func (x *openIndex) reserve(ctx context.Context, k *openKey, room wire.RoomID, req *Request) (Location, bool) {
+	k.mu.Lock()
+	r := k.rooms[room]
+	var host NodeID
+	if r != nil {
+		host = r.node
+	}
+	k.mu.Unlock()
+	if r == nil {
+		return Location{}, false
+	}
+	reply, n, err := x.s.reserve(ctx, host, Reservation{Room: room, Member: req.Member, Filter: req.Filter})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r.pending -= req.Filter.Places()
+	if err == nil && reply.Room != nil && reply.Room.newer(&r.last) {
+		r.last = *reply.Room
+	}
+	if err == nil && reply.Refused == 0 {
+		o := reply.Room
+		return Location{Room: room, Node: n.ID, Addr: n.Link, Epoch: o.Epoch, Incarnation: o.Incarnation}, true
+	}
+	x.s.metrics.openRefused.Inc()
+	if reply.Refused != wire.CodeRoomFull && k.rooms[room] == r {
+		delete(k.rooms, room) // until its host lists it again
+	}
+	return Location{}, false
+}
+
+// create makes a room with a random name and gives away its first seats.
+func (x *openIndex) create(ctx context.Context, k *openKey, req *Request) (Location, error) {
+	room := wire.Room(k.kind, x.name())
+	loc, err := x.s.activate(ctx, Request{
+		Room: room, Mode: wire.ModeCreate, After: req.After, Not: req.Not, Filter: wire.Filter{Build: req.Filter.Build},
+		made: &Made{Labels: req.Filter.Made(), By: x.s.self},
+	})
 	if err != nil {
 		return Location{}, err
 	}
 	x.s.metrics.openCreated.Inc()
-	if k.seats == 0 {
-		x.learnSeats(ctx, k, loc.Node)
+	k.mu.Lock()
+	k.rooms[room] = &seating{node: loc.Node, pending: req.Filter.Places()}
+	k.mu.Unlock()
+	at, ok := x.reserve(ctx, k, room, req)
+	if !ok {
+		return Location{}, wire.Refuse(wire.CodeUnavailable, "the room that was made does not take who it was made for")
 	}
-	k.rooms[room] = &seating{node: loc.Node, at: loc, max: max(k.seats, 1), given: []time.Time{time.Now()}}
-	return loc, nil
-}
-
-// learnSeats asks a host how many seats rooms of the kind have.
-func (x *openIndex) learnSeats(ctx context.Context, k *openKind, host NodeID) {
-	n := x.s.cfg.Members.View().Node(host)
-	if n == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
-	defer cancel()
-	for _, l := range x.s.lists(ctx, []*Node{n}, k.name) {
-		for _, o := range l.rooms {
-			k.seats = o.Max
-		}
-	}
+	return at, nil
 }
 
 // name is 12 characters of base32: 60 random bits.
 func (x *openIndex) name() string {
 	const letters = "abcdefghijklmnopqrstuvwxyz234567"
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	bits := x.number()
 	b := make([]byte, 12)
 	for i := range b {
-		b[i] = letters[x.rand.IntN(len(letters))]
+		b[i] = letters[bits>>(5*i)&31]
 	}
 	return string(b)
+}
+
+func (x *openIndex) number() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.rand.Uint64()
 }

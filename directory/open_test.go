@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -19,15 +21,15 @@ func TestAnyFillsRooms(t *testing.T) {
 	var all sync.WaitGroup
 	start := time.Now()
 	for i := range 1000 {
-		n := c.nodes[i%len(c.nodes)]
+		n, who := c.nodes[i%len(c.nodes)], wire.MemberID(i+1)
 		all.Go(func() {
-			loc, err := resolve(n, Request{Room: "arena/", Mode: wire.ModeAny})
+			loc, err := resolve(n, Request{Room: "arena/", Mode: wire.ModeAny, Member: who})
 			if err != nil {
 				t.Errorf("joiner %d: %v", i, err)
 				return
 			}
 			time.Sleep(time.Duration(i%20) * 10 * time.Millisecond) // attaches take their time
-			if !c.claims.join(loc.Room) {
+			if !c.claims.join(loc.Room, who) {
 				t.Errorf("joiner %d was sent to room %s, which is full", i, loc.Room)
 			}
 		})
@@ -53,8 +55,8 @@ func TestAnyTakesTheFullest(t *testing.T) {
 	for i, members := range []int{3, 40, 50} {
 		room := wire.RoomID(fmt.Sprint("chat/r", i))
 		c.resolve(g, Request{Room: room, Mode: wire.ModeJoinOrCreate})
-		for range members {
-			c.claims.join(room)
+		for m := range members {
+			c.claims.join(room, wire.MemberID(1000+m))
 		}
 	}
 	got := map[wire.RoomID]int{}
@@ -66,32 +68,150 @@ func TestAnyTakesTheFullest(t *testing.T) {
 	}
 }
 
-func TestSeatsAreGivenBack(t *testing.T) {
-	k := &openKind{name: "chat", rooms: map[wire.RoomID]*seating{}}
-	now := time.Now()
-	report := func(members int) { k.take("h1", []OpenRoom{{Room: "chat/a", Members: members, Max: 50}}, now) }
-	report(10)
-	r := k.rooms["chat/a"]
-	for range 5 {
-		r.given = append(r.given, now)
+// Pools are searched apart, labels and seats are kept to, and a room that is
+// made is what was asked for.
+func TestAnyKeepsToTheFilter(t *testing.T) {
+	c := newCluster(t, 3, 1)
+	g := c.gateways()[0]
+	find := func(f wire.Filter, not ...wire.RoomID) wire.RoomID {
+		return c.resolve(g, Request{Room: "arena/", Mode: wire.ModeAny, Filter: f, NotRooms: not}).Room
 	}
-	if r.taken() != 15 {
-		t.Fatalf("%d taken", r.taken())
+	desert := wire.Filter{Labels: map[string]string{"map": "desert"}}
+	first := find(desert)
+	if again := find(desert); again != first {
+		t.Errorf("a second search for the same went to %s, not %s", again, first)
 	}
-	report(13) // three of the five have come
-	if r.taken() != 15 {
-		t.Errorf("%d taken after three came, want 15", r.taken())
+	if plain := find(wire.Filter{}); plain != first {
+		t.Errorf("a search for anything went to %s, not %s", plain, first)
 	}
-	report(12) // somebody left
-	if r.taken() != 14 {
-		t.Errorf("%d taken after one left, want 14", r.taken())
+	if reef := find(wire.Filter{Labels: map[string]string{"map": "reef"}}); reef == first {
+		t.Error("a search for another map went to the same room")
 	}
-	now = now.Add(seatFor + time.Millisecond)
-	report(12)
-	if r.taken() != 12 {
-		t.Errorf("%d taken after the seats ran out, want 12", r.taken())
+	gold := find(wire.Filter{Pool: "gold"})
+	if again := find(wire.Filter{Labels: map[string]string{"pool": "gold"}}); gold == first || again != gold {
+		t.Errorf("pool gold: %s and %s, others %s", gold, again, first)
 	}
-	k.take("h1", nil, now)
+	if got := find(desert, first); got == first {
+		t.Error("sent to a room that was to be passed over")
+	}
+	many := wire.Filter{Pool: "gold", Seats: seats - 1}
+	party := find(many)
+	if party == gold {
+		t.Error("a party was sent to a room without the seats")
+	}
+	if next := find(wire.Filter{Pool: "gold", Seats: 3}); next == party {
+		t.Error("the party's seats were given away")
+	}
+	c.claims.mu.Lock()
+	made := c.claims.rooms[party].made
+	c.claims.mu.Unlock()
+	if made.Labels["pool"] != "gold" || made.By == "" {
+		t.Errorf("the room was made with %+v", made)
+	}
+	_, err := resolve(g, Request{Room: "arena/", Mode: wire.ModeAny, Filter: wire.Filter{Build: "v99"}})
+	if e := wire.CodeOf(err); err == nil || e.Code != wire.CodeUnavailable {
+		t.Errorf("a build that nobody runs: %v", err)
+	}
+}
+
+// A room that has changed since its host listed it is not given: its host says
+// no, and the search goes on.
+func TestAnyHeedsTheHostsWord(t *testing.T) {
+	c := newCluster(t, 2, 1)
+	g := c.gateways()[0]
+	find := func() wire.RoomID {
+		return c.resolve(g, Request{Room: "arena/", Mode: wire.ModeAny, Filter: wire.Filter{Labels: map[string]string{"map": "reef"}}}).Room
+	}
+	first := find()
+	c.claims.change(first, func(r *claim) { r.made.Labels = map[string]string{"map": "desert"} })
+	second := find()
+	if second == first {
+		t.Fatal("sent to a room that has other labels by now")
+	}
+	c.claims.change(second, func(r *claim) { r.joined = seats })
+	if third := find(); third == second || third == first {
+		t.Errorf("sent to %s, which is full", third)
+	}
+}
+
+// More rooms than one list holds, of which the one that is wanted is not among
+// the fullest.
+func TestAnySearchesBeyondAList(t *testing.T) {
+	c := newCluster(t, 1, 1)
+	g, h := c.gateways()[0], c.hosts()[0]
+	for i := range maxOpen + 20 {
+		room := wire.RoomID(fmt.Sprintf("chat/r%04d", i))
+		if _, err := h.host.Activate(context.Background(), room, wire.ModeCreate, 0); err != nil {
+			t.Fatal(err)
+		}
+		c.claims.change(room, func(r *claim) { r.joined = 2 })
+	}
+	c.claims.change("chat/r0007", func(r *claim) { r.joined, r.made.Labels = 1, map[string]string{"map": "reef"} })
+	got := c.resolve(g, Request{Room: "chat/", Mode: wire.ModeAny, Filter: wire.Filter{Labels: map[string]string{"map": "reef"}}})
+	if got.Room != "chat/r0007" {
+		t.Errorf("sent to %s: one room has the label", got.Room)
+	}
+}
+
+// A room made by a node whose view differs is counted by the key's owner.
+func TestSurplusRoomsAreCounted(t *testing.T) {
+	c := newCluster(t, 3, 1)
+	g := c.gateways()[0]
+	first := c.resolve(g, Request{Room: "arena/", Mode: wire.ModeAny})
+	var owner, other *testNode
+	for _, h := range c.hosts() {
+		if h.Self() == g.View().Ring.Primary("arena/").ID {
+			owner = h
+		} else {
+			other = h
+		}
+	}
+	time.Sleep(2 * time.Millisecond) // ages are whole milliseconds
+	// other takes itself for the owner and does not see the room.
+	k, err := other.service.open.enter(&Request{Room: "arena/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.service.open.create(context.Background(), k, &Request{Room: "arena/", Member: 7}); err != nil {
+		t.Fatal(err)
+	}
+	c.until("the surplus room is counted", func() bool {
+		if at := c.resolve(g, Request{Room: "arena/", Mode: wire.ModeAny}); at.Room != first.Room {
+			t.Errorf("sent to %s, not to the fullest", at.Room)
+		}
+		return testutil.ToFloat64(owner.service.metrics.openSurplus) == 1
+	})
+	c.resolve(g, Request{Room: "arena/", Mode: wire.ModeAny})
+	if n := testutil.ToFloat64(owner.service.metrics.openSurplus); n != 1 {
+		t.Errorf("counted %v times", n)
+	}
+}
+
+// Reports that come late, or in the wrong order, change nothing.
+func TestReportsAreOrdered(t *testing.T) {
+	k := &openKey{kind: "chat", rooms: map[wire.RoomID]*seating{}, surplus: newRecent[wire.RoomID, time.Time](8)}
+	report := func(node NodeID, epoch wire.Epoch, rev uint64, members int) {
+		k.takeLocked(list{node: &Node{ID: node}, rooms: []OpenRoom{{Room: "chat/a", Members: members, Max: 50, Epoch: epoch, Rev: rev}}}, "h9", true)
+	}
+	check := func(members int, node NodeID) {
+		t.Helper()
+		if r := k.rooms["chat/a"]; r.last.Members != members || r.node != node {
+			t.Errorf("%d members on %s, want %d on %s", r.last.Members, r.node, members, node)
+		}
+	}
+	report("h1", 7, 3, 10)
+	report("h1", 7, 2, 5)
+	check(10, "h1")
+	report("h2", 9, 1, 12)
+	report("h1", 7, 4, 30)
+	check(12, "h2")
+	k.takeLocked(list{node: &Node{ID: "h1"}}, "h9", true)
+	check(12, "h2")
+	k.rooms["chat/a"].pending = 1
+	k.takeLocked(list{node: &Node{ID: "h2"}}, "h9", true)
+	check(12, "h2")
+	k.rooms["chat/a"].pending = 0
+	k.takeLocked(list{node: &Node{ID: "h2"}}, "h9", true)
 	if len(k.rooms) != 0 {
 		t.Error("a room that its host lists no more is kept")
 	}
@@ -104,16 +224,33 @@ func TestListSaysHowComplete(t *testing.T) {
 		c.resolve(g, Request{Room: wire.RoomID(fmt.Sprint("chat/r", i)), Mode: wire.ModeJoinOrCreate})
 	}
 	for _, n := range []*testNode{g, c.hosts()[0]} {
-		l, err := n.resolver.List(context.Background(), "chat", 100)
-		if err != nil || l.Asked != 3 || l.Answered != 3 || len(l.Rooms) != 9 {
+		l, err := n.resolver.List(context.Background(), Query{Kind: "chat", Most: 100})
+		if err != nil || l.Asked != 3 || l.Answered != 3 || len(l.Rooms) != 9 || l.More {
 			t.Errorf("at %s: %+v, %v", n.Self(), l, err)
 		}
-		if l, err := n.resolver.List(context.Background(), "chat", 4); err != nil || len(l.Rooms) != 4 {
-			t.Errorf("four at most: %d, %v", len(l.Rooms), err)
+		var names []string
+		for after := ""; ; {
+			l, err := n.resolver.List(context.Background(), Query{Kind: "chat", Most: 4, After: after})
+			if err != nil || len(l.Rooms) > 4 {
+				t.Fatalf("a page of four: %d, %v", len(l.Rooms), err)
+			}
+			for _, o := range l.Rooms {
+				names = append(names, o.Room.Name())
+			}
+			if !l.More {
+				break
+			}
+			after = names[len(names)-1]
+		}
+		if got := fmt.Sprint(names); got != "[r0 r1 r2 r3 r4 r5 r6 r7 r8]" {
+			t.Errorf("pages hold %s", got)
 		}
 	}
 	var e *wire.Error
-	if _, err := g.resolver.List(context.Background(), "chess", 4); !errors.As(err, &e) || e.Code != wire.CodeUnknownKind {
+	if _, err := g.resolver.List(context.Background(), Query{Kind: "chess", Most: 4}); !errors.As(err, &e) || e.Code != wire.CodeUnknownKind {
 		t.Errorf("a kind that nobody serves: %v", err)
+	}
+	if _, err := g.resolver.List(context.Background(), Query{Kind: "chat", Filter: wire.Filter{Seats: -1}}); !errors.As(err, &e) || e.Code != wire.CodeBadRequest {
+		t.Errorf("a filter that is none: %v", err)
 	}
 }

@@ -78,7 +78,7 @@ func (r *Resolver) Resolve(ctx context.Context, req Request) (Location, error) {
 		r.metrics.hits.Inc()
 		return loc, nil
 	}
-	if err := checkRequest(req.Room, req.Mode); err != nil {
+	if err := req.check(); err != nil {
 		return Location{}, wire.Refuse(wire.CodeBadRequest, err.Error())
 	}
 	r.metrics.misses.Inc()
@@ -166,7 +166,7 @@ func (r *Resolver) ask(ctx context.Context, req Request) (loc Location, err erro
 func (r *Resolver) askOwners(ctx context.Context, req Request) (Location, error) {
 	room := req.Room
 	if req.Mode == wire.ModeAny {
-		room = wire.Room(room.Kind(), "")
+		room = searchKey(&req)
 	}
 	for owner := range r.cfg.Members.View().Ring.Owners(PartitionOf(room)) {
 		loc, err := callLocation(ctx, r.cfg.Mesh, owner, req, 0)

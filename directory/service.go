@@ -79,7 +79,8 @@ func NewService(cfg ServiceConfig) *Service {
 	cfg.Mesh.OnCall(callEntries, s.handleEntries)
 	cfg.Mesh.OnCall(callActivate, s.handleActivate)
 	cfg.Mesh.OnCall(callOpen, s.handleOpen)
-	cfg.Mesh.Only(RoleHost.String(), callEntries, callActivate)
+	cfg.Mesh.Only(RoleHost.String(), callEntries, callActivate, callReserve)
+	cfg.Mesh.OnCall(callReserve, s.handleReserve)
 	return s
 }
 
@@ -273,7 +274,7 @@ func (s *Service) handleActivate(ctx context.Context, _ *link.Link, body []byte)
 	if err != nil {
 		return nil, err
 	}
-	loc, err := s.cfg.Host.Activate(ctx, call.Room, call.Mode, call.Floor)
+	loc, err := s.activateHere(ctx, &call)
 	var h *HeldElsewhere
 	switch {
 	case errors.As(err, &h):
@@ -290,7 +291,7 @@ func (s *Service) handleOpen(_ context.Context, _ *link.Link, body []byte) ([]by
 	if err != nil {
 		return nil, err
 	}
-	return encode(openReply{Rooms: s.cfg.Host.Open(call.Kind, call.Most)}), nil
+	return encode(s.openHere(&call)), nil
 }
 
 // sleep waits, and reports false if ctx ended first.

@@ -331,7 +331,16 @@ func (h *simHost) copies() (all []simRecord) {
 	return all
 }
 
-func (h *simHost) Open(string, int) []OpenRoom { return nil }
+func (h *simHost) Open(string, wire.Filter, int) ([]OpenRoom, bool)         { return nil, false }
+func (h *simHost) Page(string, wire.Filter, string, int) ([]OpenRoom, bool) { return nil, false }
+
+func (h *simHost) Create(context.Context, wire.RoomID, wire.Epoch, Made) (Location, error) {
+	return Location{}, wire.Refuse(wire.CodeUnavailable, "nobody searches here")
+}
+
+func (h *simHost) Reserve(context.Context, Reservation) (OpenRoom, error) {
+	return OpenRoom{}, wire.Refuse(wire.CodeNoRoom, "nobody searches here")
+}
 
 // run renews the lease and writes every room, until ctx is done.
 func (h *simHost) run(ctx context.Context) {

@@ -28,8 +28,8 @@ type Directory interface {
 	Forget(room wire.RoomID, epoch wire.Epoch)
 	// Suspect looks into whether a node is gone, true where that is proven.
 	Suspect(ctx context.Context, node directory.NodeID) bool
-	// List asks hosts for open rooms of a kind, at most most.
-	List(ctx context.Context, kind string, most int) (rooms []directory.OpenRoom, asked, answered int, err error)
+	// List asks hosts for open rooms, and says how complete the answer is.
+	List(ctx context.Context, q directory.Query) (directory.Listing, error)
 	// Up reports whether others seem to find the node alive.
 	Up(node directory.NodeID) bool
 	// Restarting is until when the node restarts in place, with its rooms; zero

@@ -53,10 +53,11 @@ type conn struct {
 	debt     time.Duration // to be waited for before the next message
 
 	mu       sync.Mutex
-	sessions []*session // guarded by mu
-	asking   []*request // joins and resumes under way; guarded by mu
-	listing  bool       // guarded by mu
-	gone     bool       // no session or request is taken any more; guarded by mu
+	sessions []*session        // guarded by mu
+	asking   []*request        // joins and resumes under way; guarded by mu
+	listing  bool              // guarded by mu
+	gone     bool              // no session or request is taken any more; guarded by mu
+	watches  map[uint32]*watch // guarded by mu; nil before the first
 }
 
 func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {

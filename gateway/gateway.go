@@ -44,6 +44,8 @@ type Gateway struct {
 	looping sync.WaitGroup      // of the loops, which end after the connections
 	dealt   atomic.Uint64       // connections, to loops
 
+	lobby lobby
+
 	mu         sync.RWMutex
 	closed     bool                   // no goroutine starts any more; the rest is guarded by mu
 	draining   bool                   // no connection is taken any more
@@ -79,6 +81,7 @@ func New(cfg Config) (*Gateway, error) {
 		handles: map[wire.Handle]*route{}, away: map[*route]struct{}{},
 		suspects: map[directory.NodeID]bool{}, redials: map[directory.NodeID]bool{},
 	}
+	g.lobby = lobby{g: g, pages: map[pageKey]*page{}}
 	g.addresses = newAddresses(&g.limits, g.metrics)
 	g.admission = newAdmission(&g.limits, cfg.TLS != nil)
 	for _, o := range cfg.Origins {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -53,6 +54,8 @@ type fakeDirectory struct {
 	hold       chan struct{} // not nil: what Suspect waits for
 	restarting map[directory.NodeID]time.Time
 	open       []directory.OpenRoom
+	more       bool
+	queries    []directory.Query
 }
 
 func (d *fakeDirectory) put(at directory.Location) {
@@ -108,10 +111,11 @@ func (d *fakeDirectory) Up(n directory.NodeID) bool {
 	return !d.gone[n]
 }
 
-func (d *fakeDirectory) List(_ context.Context, kind string, most int) ([]directory.OpenRoom, int, int, error) {
+func (d *fakeDirectory) List(_ context.Context, q directory.Query) (directory.Listing, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.open, 3, 2, nil
+	d.queries = append(d.queries, q)
+	return directory.Listing{Rooms: slices.Clone(d.open), More: d.more, Asked: 3, Answered: 2}, nil
 }
 
 func (d *fakeDirectory) requests() []directory.Request {

@@ -35,6 +35,12 @@ func (c *conn) handle(msg []byte) error {
 		return c.handleResume(msg)
 	case wire.TypeList:
 		return c.handleList(msg)
+	case wire.TypeFind:
+		return c.handleFind(msg)
+	case wire.TypeBrowse:
+		return c.handleBrowse(msg)
+	case wire.TypeQuit:
+		return c.handleQuit(msg)
 	case wire.TypeHello:
 		return &end{wire.CloseBadFrame, "second hello"}
 	case 0:

@@ -41,12 +41,44 @@ func (c *conn) handleJoin(msg []byte) error {
 		c.sendError(f.Ref, 0, e)
 		return nil
 	}
+	if f.Mode == wire.ModeAny {
+		c.begin(c.search("join", f.Ref, f.Kind, wire.Filter{}, f.Data))
+		return nil
+	}
 	c.begin(&request{
 		c: c, what: "join", ref: f.Ref,
 		ask: directory.Request{Room: wire.Room(f.Kind, f.Name), Mode: f.Mode},
 		why: peer.WhyJoin, member: newMember(), generation: 1, data: append([]byte(nil), f.Data...),
 	})
 	return nil
+}
+
+// handleFind joins any room that a filter takes. The seat is reserved in the
+// member's name; rooms that the connection is in are passed over.
+func (c *conn) handleFind(msg []byte) error {
+	f, err := wire.DecodeFind(msg)
+	if err != nil {
+		return c.misuse(msg, err)
+	}
+	filter, err := wire.ParseFilter(f.Filter)
+	if err != nil {
+		return c.misuse(msg, err)
+	}
+	if e := c.id.mayJoin(f.Kind, ""); e != nil {
+		c.g.metrics.joins.WithLabelValues("find", e.Code.String()).Inc()
+		c.sendError(f.Ref, 0, e)
+		return nil
+	}
+	c.begin(c.search("find", f.Ref, f.Kind, filter, f.Data))
+	return nil
+}
+
+func (c *conn) search(what string, ref uint32, kind string, filter wire.Filter, data []byte) *request {
+	q := &request{
+		c: c, what: what, ref: ref, why: peer.WhyJoin, member: newMember(), generation: 1, data: append([]byte(nil), data...),
+	}
+	q.ask = directory.Request{Room: wire.Room(kind, ""), Mode: wire.ModeAny, Filter: filter, Member: q.member, NotRooms: c.roomsOf(kind)}
+	return q
 }
 
 // begin starts a request, or refuses it where there are too many.
@@ -195,7 +227,9 @@ func (q *request) try(ctx context.Context) error {
 			q.ask.After = max(q.ask.After, at.Epoch)
 		}
 	case q.ask.Mode == wire.ModeAny && e != nil:
-		q.ask.Not = at.Node
+		if len(q.ask.NotRooms) < directory.MaxNotRooms {
+			q.ask.NotRooms = append(q.ask.NotRooms, at.Room)
+		}
 	}
 	return err
 }

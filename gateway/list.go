@@ -21,6 +21,7 @@ const (
 type listed struct {
 	directory.OpenRoom
 	Open bool `json:"open"`
+	Gone bool `json:"gone,omitempty"` // it has left the page
 }
 
 // handleList asks the hosts for open rooms, one list at a time.
@@ -66,7 +67,7 @@ func (c *conn) list(f wire.List) {
 	if most == 0 {
 		most = listUsual
 	}
-	rooms, asked, answered, err := c.g.cfg.Directory.List(ctx, f.Kind, most)
+	l, err := c.g.cfg.Directory.List(ctx, directory.Query{Kind: f.Kind, Most: most})
 	if err != nil {
 		e := wire.CodeOf(err)
 		c.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
@@ -75,8 +76,8 @@ func (c *conn) list(f wire.List) {
 	}
 	c.g.metrics.lists.WithLabelValues("ok").Inc()
 	c.sendNow(encode(wire.Rooms{
-		Ref: f.Ref, Asked: uint16(min(asked, 0xffff)), Answered: uint16(min(answered, 0xffff)),
-		JSON: listJSON(rooms[:min(len(rooms), most)]),
+		Ref: f.Ref, Asked: uint16(min(l.Asked, 0xffff)), Answered: uint16(min(l.Answered, 0xffff)),
+		JSON: listJSON(l.Rooms),
 	}))
 }
 
@@ -84,7 +85,7 @@ func (c *conn) list(f wire.List) {
 func listJSON(rooms []directory.OpenRoom) []byte {
 	out := []byte{'['}
 	for _, r := range rooms {
-		one, err := json.Marshal(listed{r, true})
+		one, err := json.Marshal(listed{OpenRoom: r, Open: true})
 		if err != nil || len(out)+len(one)+2 > listBytes {
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -53,6 +54,18 @@ func (c *conn) held(h wire.Handle) *session {
 	return nil
 }
 
+// roomsOf are the connection's rooms of a kind.
+func (c *conn) roomsOf(kind string) (all []wire.RoomID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sessions {
+		if s.route.room.Kind() == kind && len(all) < directory.MaxNotRooms/2 {
+			all = append(all, s.route.room)
+		}
+	}
+	return all
+}
+
 // keep records a session under its handle.
 func (c *conn) keep(s *session) *wire.Error {
 	c.mu.Lock()
@@ -81,8 +94,12 @@ func (c *conn) drop(s *session) {
 func (c *conn) detachAll() {
 	c.mu.Lock()
 	all, asking := c.sessions, c.asking
-	c.sessions, c.asking, c.gone = nil, nil, true
+	watches := c.watches
+	c.sessions, c.asking, c.watches, c.gone = nil, nil, nil, true
 	c.mu.Unlock()
+	for _, w := range watches {
+		c.g.lobby.drop(w)
+	}
 	for _, q := range asking {
 		q.cancel()
 	}

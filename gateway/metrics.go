@@ -26,6 +26,8 @@ type metrics struct {
 	found      *prometheus.CounterVec // result
 	findTime   prometheus.Histogram
 	lists      *prometheus.CounterVec // result
+	watches    prometheus.Gauge
+	pages      prometheus.Counter
 	bytesIn    prometheus.Counter
 	bytesOut   prometheus.Counter
 	authFailed prometheus.Counter
@@ -88,6 +90,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m.hostDrops = vec("host_messages_dropped_total", "Messages of hosts that were for nobody, by reason.", "reason")
 	m.found = vec("finds_total", "Rooms that had lost their host, by how that ended.", "result")
 	m.lists = vec("lists_total", "Room lists, by result.", "result")
+	m.watches = gauge("lobby_watches", "Lists of rooms that clients watch.")
+	m.pages = counter("lobby_pages_total", "Pages sent to clients that watch a list of rooms.")
 	m.bytesIn = counter("received_bytes_total", "Payload bytes of clients' messages.")
 	m.bytesOut = counter("sent_bytes_total", "Bytes queued for sockets.")
 	m.drains = counter("socket_waits_total", "Times that a full socket had to be waited for.")
@@ -138,6 +142,7 @@ var (
 	clientTypes = map[wire.Type]string{
 		wire.TypeHello: "hello", wire.TypeJoin: "join", wire.TypeResume: "resume", wire.TypeInput: "input",
 		wire.TypeSkip: "skip", wire.TypeLeave: "leave", wire.TypePing: "ping", wire.TypeList: "list",
+		wire.TypeFind: "find", wire.TypeBrowse: "browse", wire.TypeQuit: "quit",
 	}
 	gatewayTypes = map[wire.Type]string{
 		wire.TypeWelcome: "welcome", wire.TypeJoined: "joined", wire.TypeMessage: "message",

@@ -49,8 +49,13 @@ type Room interface {
 	// MaxBarriers that wait.
 	Durable(f func())
 
-	// SetLabels replaces the labels by which the room is found and listed. At
-	// most MaxLabels of MaxLabelBytes each; it panics beyond.
+	// Labels are the labels by which the room is found and listed. A room that
+	// a search made starts with those that were searched for, its pool among
+	// them as PoolLabel. They change together with the state, and survive with
+	// it.
+	Labels() map[string]string
+	// SetLabels replaces the labels; the pool stays where they name none. At
+	// most MaxLabels with keys and values of MaxLabelBytes; it panics beyond.
 	SetLabels(labels map[string]string)
 	// SetLocked says whether the room takes new members.
 	SetLocked(locked bool)
@@ -69,6 +74,10 @@ const (
 	MaxNumbers    = 16
 	MaxLabelBytes = 64
 )
+
+// PoolLabel is the label of a room's pool: one of the parts into which a game
+// divides the rooms of a kind, which are searched each on its own.
+const PoolLabel = "pool"
 
 // MemberID names a member in the room's state. It is the same for as long as
 // the membership lasts, over reconnects and restores, and never used again.

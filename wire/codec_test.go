@@ -93,6 +93,8 @@ func fixed(k frameKind, msg []byte) int {
 		return 1 + 4
 	case "rooms":
 		return 1 + 4 + 2 + 2
+	case "page":
+		return 1 + 4 + 1 + 2 + 2 + 1 + int(msg[10])
 	}
 	return len(msg)
 }

@@ -24,6 +24,7 @@ const (
 	CodeTokenExpired  Code = 110 // the resume token was good once
 	CodeRefused       Code = 111 // the room's own code said no; the text is its reason
 	CodeAlreadyMember Code = 112 // this connection is already a member of the room
+	CodeTooManyLists  Code = 113 // this connection watches as many lists of rooms as it may
 
 	// Try again, after retry_ms.
 	CodeRoomFull        Code = 200 // no open seat
@@ -70,7 +71,7 @@ var codeNames = map[Code]string{
 	CodeUnknownKind: "unknown_kind", CodeNoRoom: "no_room", CodeRoomExists: "room_exists",
 	CodeNotMember: "not_member", CodeTooManyRooms: "too_many_rooms", CodeTooBig: "too_big",
 	CodeUnauthorized: "unauthorized", CodeBadToken: "bad_token", CodeTokenExpired: "token_expired",
-	CodeRefused: "refused", CodeAlreadyMember: "already_member",
+	CodeRefused: "refused", CodeAlreadyMember: "already_member", CodeTooManyLists: "too_many_lists",
 	CodeRoomFull: "room_full", CodeRoomLocked: "room_locked", CodeBusy: "busy",
 	CodeUnavailable: "unavailable", CodeTimeout: "timeout", CodeKindUnavailable: "kind_unavailable",
 	CodeRateLimited: "rate_limited",

@@ -19,7 +19,7 @@ const Subprotocol = "limpet.v1"
 
 // Minor is the newest minor version of the protocol that this build speaks.
 // A peer that says a lower one is spoken to in that one.
-const Minor = 0
+const Minor = 1
 
 // Bounds that both ends of the client protocol keep. Lengths are in bytes.
 const (

@@ -287,6 +287,7 @@ func TestDocumentListsTheLimits(t *testing.T) {
 		"payload of a message from a room":                    MaxPayload,
 		"data of a join":                                      MaxJoinData,
 		"token of a hello or a resume":                        MaxToken,
+		"filter of a find or browse":                          MaxFilter,
 		"name of a kind":                                      MaxKindLen,
 		"name of a room":                                      MaxRoomNameLen,
 		"text of an error, a failure or an ending":            MaxReasonLen,

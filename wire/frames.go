@@ -24,6 +24,9 @@ const (
 	TypeLeave  Type = 0x06 // u32 handle | u64 n (a leave is its instance's last input)
 	TypePing   Type = 0x07 // u64 echo
 	TypeList   Type = 0x08 // u32 ref | str8 kind | u16 most
+	TypeFind   Type = 0x09 // u32 ref | str8 kind | bytes16 filter | bytes16 data; since minor 1, as the next two
+	TypeBrowse Type = 0x0A // u32 ref | u8 watch | u16 most | str8 kind | str8 after | bytes16 filter
+	TypeQuit   Type = 0x0B // u32 ref of a browse
 )
 
 // Frames from gateways.
@@ -45,6 +48,7 @@ const (
 	TypePong      Type = 0x8F // u64 echo
 	TypeGoAway    Type = 0x90 // u32 come back after ms | u32 spread over ms
 	TypeRooms     Type = 0x91 // u32 ref | u16 hosts asked | u16 hosts answered | rest JSON
+	TypePage      Type = 0x92 // u32 ref | u8 update | u16 asked | u16 answered | str8 next | rest JSON; since minor 1
 )
 
 // Mode says what a join wants.

@@ -92,6 +92,9 @@ var clientFrames = []frameKind{
 	kindOf("leave", TypeLeave, DecodeLeave),
 	echoKind("ping", TypePing),
 	kindOf("list", TypeList, DecodeList),
+	kindOf("find", TypeFind, DecodeFind),
+	kindOf("browse", TypeBrowse, DecodeBrowse),
+	kindOf("quit", TypeQuit, DecodeQuit),
 }
 
 var gatewayFrames = []frameKind{
@@ -112,6 +115,7 @@ var gatewayFrames = []frameKind{
 	echoKind("pong", TypePong),
 	kindOf("go away", TypeGoAway, DecodeGoAway),
 	kindOf("rooms", TypeRooms, DecodeRooms),
+	kindOf("page", TypePage, DecodePage),
 }
 
 func allFrames() []frameKind {

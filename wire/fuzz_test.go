@@ -46,3 +46,26 @@ func FuzzRoomID(f *testing.F) {
 		}
 	})
 }
+
+// FuzzFilter reads what a client may say it wants.
+func FuzzFilter(f *testing.F) {
+	f.Add([]byte(`{"pool":"gold","labels":{"map":"reef"},"seats":2,"build":"v1"}`))
+	f.Add([]byte(`{"labels":{"pool":"gold"}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		v, err := ParseFilter(text)
+		if err != nil {
+			return
+		}
+		n := v.Normal()
+		if err := n.Check(); err != nil {
+			t.Fatalf("%q is a filter, but not its normal form: %v", text, err)
+		}
+		if n.Key() != v.Key() || !v.Matches(v.Made()) || !v.Lists(v.Made()) {
+			t.Fatalf("%q: key %s, normal %s; a room made for it has %v", text, v.Key(), n.Key(), v.Made())
+		}
+		again, err := ParseFilter(v.JSON())
+		if err == nil && again.Key() != v.Key() {
+			t.Fatalf("%q became %q", text, v.JSON())
+		}
+	})
+}

@@ -22,12 +22,6 @@ func (r rooms) Suspect(ctx context.Context, node directory.NodeID) bool {
 	return r.coroner.Suspect(ctx, node)
 }
 
-// List asks the kind's hosts for rooms that take members.
-func (r rooms) List(ctx context.Context, kind string, most int) (open []directory.OpenRoom, asked, answered int, err error) {
-	l, err := r.Resolver.List(ctx, kind, most)
-	return l.Rooms, l.Asked, l.Answered, err
-}
-
 // Up reports whether gossip finds the node alive.
 func (r rooms) Up(node directory.NodeID) bool { return r.members.View().Node(node) != nil }
 

@@ -20,6 +20,7 @@ type flight struct {
 	kind  rooms.Kind
 	mode  wire.Mode
 	floor wire.Epoch
+	made  *directory.Made // by a search, which is not shared
 
 	done chan struct{} // closed when loc and err are set
 	loc  directory.Location
@@ -32,14 +33,22 @@ type flight struct {
 // checked against the store before it is given as the answer; if its claim
 // stands at floor it is the room, whatever the asker heard.
 func (h *Host) Activate(ctx context.Context, id wire.RoomID, mode wire.Mode, floor wire.Epoch) (directory.Location, error) {
-	loc, err := h.activate(ctx, id, mode, floor)
+	loc, err := h.activate(ctx, id, mode, floor, nil)
 	h.metrics.activated(err)
 	return loc, err
 }
 
-func (h *Host) activate(ctx context.Context, id wire.RoomID, mode wire.Mode, floor wire.Epoch) (directory.Location, error) {
+// Create is Activate for a room that a search makes. It implements
+// directory.Host.
+func (h *Host) Create(ctx context.Context, id wire.RoomID, floor wire.Epoch, made directory.Made) (directory.Location, error) {
+	loc, err := h.activate(ctx, id, wire.ModeCreate, floor, &made)
+	h.metrics.activated(err)
+	return loc, err
+}
+
+func (h *Host) activate(ctx context.Context, id wire.RoomID, mode wire.Mode, floor wire.Epoch, made *directory.Made) (directory.Location, error) {
 	for ctx.Err() == nil {
-		r, f, started, err := h.begin(id, mode, floor)
+		r, f, started, err := h.begin(id, mode, floor, made)
 		switch {
 		case err != nil:
 			return directory.Location{}, err
@@ -69,7 +78,7 @@ func await(ctx context.Context, done <-chan struct{}) {
 }
 
 // begin finds the live copy or the flight of a room, or starts one.
-func (h *Host) begin(id wire.RoomID, mode wire.Mode, floor wire.Epoch) (r *room, f *flight, started bool, err error) {
+func (h *Host) begin(id wire.RoomID, mode wire.Mode, floor wire.Epoch, made *directory.Made) (r *room, f *flight, started bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r := h.live[id]; r != nil {
@@ -82,7 +91,7 @@ func (h *Host) begin(id wire.RoomID, mode wire.Mode, floor wire.Epoch) (r *room,
 	if err != nil {
 		return nil, nil, false, err
 	}
-	f = &flight{id: id, kind: k, mode: mode, floor: floor, done: make(chan struct{})}
+	f = &flight{id: id, kind: k, mode: mode, floor: floor, made: made, done: make(chan struct{})}
 	h.launch(f)
 	return nil, f, true, nil
 }
@@ -186,6 +195,7 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 	if wait := h.heedNote(g); wait > 0 {
 		return directory.Location{}, quarantine(wait)
 	}
+	g.made = f.made
 	r, err := h.within(startWithin, func() (*room, error) { return h.loadOrMend(ctx, f.kind, g) })
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(f.id)).Uint64("epoch", uint64(g.Claim.Epoch)).Msg("room does not load")

@@ -266,7 +266,7 @@ func (h *Host) handOn(ctx context.Context, c snapshot.Claim) (grant, error) {
 	if errors.Is(err, snapshot.ErrMissing) { // the store has lost the room, which is here
 		return h.claim(ctx, snapshot.ClaimRequest{Room: c.Room, Mode: wire.ModeJoin, Floor: c.Epoch, Incarnation: c.Incarnation})
 	}
-	return grant{snapshot.ClaimResult{Claim: next}, holder}, err
+	return grant{ClaimResult: snapshot.ClaimResult{Claim: next}, holder: holder}, err
 }
 
 // adoptOne has one room go on, from shared memory or else from the store.

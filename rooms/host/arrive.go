@@ -315,7 +315,7 @@ func (h *Host) begins(a *arrival, epoch wire.Epoch, how string) string {
 	fault.Point("arrive.before-begin")
 	c := a.claim()
 	c.Epoch, c.Nonce = epoch, snapshot.Nonce(a.Nonce)
-	r, err := h.start(a.kind, grant{snapshot.ClaimResult{Claim: c}, a.holder}, a.ready,
+	r, err := h.start(a.kind, grant{ClaimResult: snapshot.ClaimResult{Claim: c}, holder: a.holder}, a.ready,
 		copyOf{seq: a.Saves, journal: snapshot.Journal{Base: a.Journal}}, time.Now())
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(a.Room)).Msg("room that moved here does not start")

@@ -30,6 +30,7 @@ func newNonce() snapshot.Nonce {
 type grant struct {
 	snapshot.ClaimResult
 	holder snapshot.Holder
+	made   *directory.Made // what a search makes the room with
 }
 
 // claim asks the store for a room until it has answered, at most until ctx is
@@ -48,7 +49,7 @@ func (h *Host) claim(ctx context.Context, req snapshot.ClaimRequest) (grant, err
 		var held *snapshot.HeldError
 		switch {
 		case err == nil && h.lease.current() == req.Holder:
-			return grant{res, req.Holder}, nil
+			return grant{ClaimResult: res, holder: req.Holder}, nil
 		case err == nil: // the lease was replaced meanwhile: claim under the new one
 		case errors.As(err, &held) && nodeOf(held.Holder) == h.cfg.Node:
 			h.endOwn(ctx, held.Holder)

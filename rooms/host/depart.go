@@ -296,7 +296,7 @@ func (h *Host) takeBack(ctx context.Context, req snapshot.HandOffRequest) (grant
 	}
 	holder := h.lease.current()
 	back, err := h.handOffUntil(ctx, snapshot.HandOffRequest{Claim: next, Holder: holder, Nonce: newNonce()})
-	return grant{snapshot.ClaimResult{Claim: back}, holder}, err
+	return grant{ClaimResult: snapshot.ClaimResult{Claim: back}, holder: holder}, err
 }
 
 // handOffUntil asks until the store has answered, at most until ctx is done.
@@ -356,5 +356,5 @@ func (r *room) takenBack(d *departure, next snapshot.Claim, cause error) error {
 	if err != nil {
 		return errFenced
 	}
-	return &succession{grant{snapshot.ClaimResult{Claim: back}, holder}}
+	return &succession{grant{ClaimResult: snapshot.ClaimResult{Claim: back}, holder: holder}}
 }

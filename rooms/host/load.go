@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/rooms/internal/actor"
 	"github.com/limpet-games/limpet/snapshot"
@@ -24,7 +25,7 @@ func (h *Host) load(k rooms.Kind, g grant) (*room, error) {
 		return nil, g.Damage
 	}
 	if g.Data == nil {
-		return h.newRoom(k, g, copyOf{journal: g.Journal})
+		return h.newRoom(k, g, copyOf{journal: g.Journal, made: g.made})
 	}
 	head, state, err := snapshot.Decode(g.Data, k.Name, 0)
 	if err != nil {
@@ -50,6 +51,15 @@ type copyOf struct {
 	version uint32 // of its state
 	baggage []byte // of a live copy that it follows
 	journal snapshot.Journal
+	made    *directory.Made // of a room that is created
+}
+
+// labels are those that a room is created with.
+func (from *copyOf) labels() map[string]string {
+	if from.made == nil {
+		return nil
+	}
+	return from.made.Labels
 }
 
 // newRoom makes a copy that does not run yet: it decodes the state and calls
@@ -74,7 +84,7 @@ func (h *Host) prepare(k rooms.Kind, c snapshot.Claim, from copyOf, now time.Tim
 	defer recovered(&err)
 	p.calls = &pulse{}
 	p.actor, err = actor.Prepare(actor.Config{
-		Kind: k, Room: c.Room, Incarnation: c.Incarnation, Epoch: c.Epoch,
+		Kind: k, Room: c.Room, Incarnation: c.Incarnation, Epoch: c.Epoch, Labels: from.labels(),
 		Host: string(h.cfg.Node), Log: roomLog(h.log.With().Str("room", string(c.Room)).Logger()), Seed: seed(),
 		Saved: from.body, Age: from.age, Baggage: from.baggage, Poisoned: h.faults.poisoned(c.Room),
 		StateVersion: from.version, Journal: from.journal.Entries, JournalBase: from.journal.Base,
@@ -106,6 +116,9 @@ func (h *Host) start(k rooms.Kind, g grant, p prepared, from copyOf, now time.Ti
 		began:   now, actor: a, calls: p.calls, measures: a.Measures(),
 	}
 	r.tenure = newTenure(r, from)
+	if from.made != nil {
+		r.by = from.made.By
+	}
 	r.save = saving{seq: from.seq, due: now.Add(spread(r.id, k.Durability.Interval()))}
 	if why := a.Diverged(); why != "" {
 		r.metrics.diverged.Inc()

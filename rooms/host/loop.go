@@ -58,6 +58,9 @@ type room struct {
 	vitals  vitals
 	acts    []*act              // acts that are not durable yet
 	next    *directory.Location // where it has moved to
+	seats   seats
+	rev     uint64           // rises with what the room tells searches
+	by      directory.NodeID // whose search made it
 
 	// Read by others.
 	over   atomic.Bool // ends, or has ended
@@ -200,6 +203,10 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 	switch ev.kind {
 	case evAttach:
 		r.ports[ev.port] = struct{}{}
+		if e := r.seats.claim(now, r.actor, ev.attach); e != nil {
+			refuse(ev.port.link, *ev.attach, e, r.host.metrics)
+			return nil
+		}
 		fault.Point("attach.before")
 		r.actor.Attach(now, ev.port, *ev.attach)
 		fault.Point("attach.done")
@@ -228,6 +235,8 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 		r.reclaim(ev.floor)
 	case evSaveAgain:
 		r.saveAgain(now)
+	case evReserve:
+		r.reserve(now, ev.reserve)
 	case evMove:
 		return r.depart(now, ev.move)
 	case evAct:
@@ -268,7 +277,8 @@ func (r *room) settle(now time.Time) error {
 		return r.closeRoom(now, code, text)
 	}
 	r.checkpoint(now)
-	if r.actor.Len() > 0 {
+	r.seats.expire(now)
+	if r.actor.Len() > 0 || r.seats.taken() > 0 {
 		r.empty = time.Time{}
 	} else if r.empty.IsZero() {
 		r.empty = now
@@ -290,7 +300,7 @@ func (r *room) idleAt() time.Time {
 
 // arm sets the one timer to what is due next.
 func (r *room) arm(now time.Time) {
-	due := earliest(r.actor.Next(), r.saveAt(), r.idleAt(), r.askAt, r.journal.wakeAt, r.measureAt())
+	due := earliest(r.seats.next, r.actor.Next(), r.saveAt(), r.idleAt(), r.askAt, r.journal.wakeAt, r.measureAt())
 	if r.journal.frozen {
 		due = earliest(r.saveAt(), r.journal.wakeAt)
 	}

@@ -21,6 +21,7 @@ type event struct {
 	move    *departure
 	act     *act
 	part    *parting
+	reserve *booking
 }
 
 type eventKind uint8
@@ -40,12 +41,13 @@ const (
 	evMove      // the room is to live on another host
 	evAct       // an operator wants something of it
 	evHandOver  // the room is to live in the next process of this host
+	evReserve   // a search wants seats
 	eventKinds
 )
 
 var eventNames = [eventKinds]string{
 	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "save_again", "move",
-	"act", "hand_over",
+	"act", "hand_over", "reserve",
 }
 
 // verdict is what became of an event.
@@ -107,7 +109,7 @@ func (b *mailbox) put(ev event, payload []byte) (v verdict, wake bool) {
 	switch {
 	case b.closed:
 		return gone, false
-	case ev.kind <= evDetach:
+	case ev.kind <= evDetach || ev.kind == evReserve:
 		if v := b.admit(ev, len(payload)); v != queued {
 			return v, b.rouse(v == dropped)
 		}
@@ -128,7 +130,7 @@ func (b *mailbox) rouse(now bool) bool {
 
 // admit counts an event from a gateway in; mu is held.
 func (b *mailbox) admit(ev event, size int) verdict {
-	if ev.kind == evAttach || ev.kind == evDetach {
+	if ev.kind == evAttach || ev.kind == evDetach || ev.kind == evReserve {
 		if b.controls >= b.maxControls {
 			return overrun
 		}

@@ -23,6 +23,7 @@ type metrics struct {
 	broken      prometheus.Counter
 	refused     *prometheus.CounterVec
 	activations *prometheus.CounterVec
+	seats       *prometheus.CounterVec // result
 	holds       prometheus.Counter
 	lease       prometheus.Gauge
 	leasesLost  prometheus.Counter
@@ -72,6 +73,7 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		broken:      f.counter("limpet_host_links_broken_total", "Links closed because they could not take a room's output."),
 		refused:     f.counters("limpet_host_attaches_refused_total", "Attaches that no room saw, by code.", "code"),
 		activations: f.counters("limpet_host_activations_total", "Requests to make a room live here, by result.", "result"),
+		seats:       f.counters("limpet_host_reservations_total", "Seats that searches asked rooms to keep, by result.", "result"),
 		holds:       f.counter("limpet_host_holds_total", "Times a room waited for the lease."),
 		lease:       f.gauge("limpet_host_lease", "1 with a lease, 0 without, -1 while rooms go on without one."),
 		leasesLost:  f.counter("limpet_host_leases_lost_total", "Leases that ended under this process."),
@@ -313,4 +315,12 @@ func (m *metrics) mended(entry uint64) {
 		what = "journal"
 	}
 	m.aside.WithLabelValues(what).Inc()
+}
+
+func (m *metrics) reserved(err error) {
+	result := "ok"
+	if err != nil {
+		result = wire.CodeOf(err).Code.String()
+	}
+	m.seats.WithLabelValues(result).Inc()
 }

@@ -52,7 +52,7 @@ func TestJoinInputAcks(t *testing.T) {
 	if l := h.Load(); l != (Load{Rooms: 1, Members: 1}) {
 		t.Errorf("load: %+v", l)
 	}
-	if open := h.Open("tally", 10); len(open) != 1 || open[0].Members != 1 {
+	if open, _ := h.Open("tally", wire.Filter{}, 10); len(open) != 1 || open[0].Members != 1 {
 		t.Errorf("open: %+v", open)
 	}
 }

@@ -14,6 +14,8 @@ import (
 type status struct {
 	mu        sync.Mutex
 	listing   actor.Listing
+	reserved  int
+	rev       uint64
 	connected int
 	saves     uint64
 	changed   time.Time // the oldest change that is not stored
@@ -38,6 +40,11 @@ func (r *room) publish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.host.members.Add(int64(listing.Members - s.listing.Members))
+	if r.actor.Depends() > r.audible() { // what the journal does not hold yet is not told
+		listing.Labels, listing.Open = s.listing.Labels, s.listing.Open && listing.Open
+	}
+	r.rev++
+	s.reserved, s.rev = r.seats.taken(), r.rev
 	s.listing, s.connected, s.saves, s.changed = listing, connected, r.save.seq, r.save.changed
 	s.inputs, s.ticks, s.skipped, s.late = r.vitals.inputs, r.ticked, r.skipped, r.vitals.late
 	s.numbers = append(s.numbers[:0], r.vitals.numbers...)
@@ -104,26 +111,6 @@ func (r *room) info(now time.Time) RoomInfo {
 		i.Unsaved = now.Sub(s.changed).Seconds()
 	}
 	return i
-}
-
-// Open lists rooms of a kind that take members now, at most most.
-func (h *Host) Open(kind string, most int) []directory.OpenRoom {
-	var open []directory.OpenRoom
-	for _, r := range h.all() {
-		if len(open) >= most {
-			break
-		}
-		if r.kind.Name != kind || r.over.Load() {
-			continue
-		}
-		r.status.mu.Lock()
-		l := r.status.listing
-		r.status.mu.Unlock()
-		if l.Open {
-			open = append(open, directory.OpenRoom{Room: r.id, Members: l.Members, Max: l.Max, Labels: l.Labels})
-		}
-	}
-	return open
 }
 
 // Load is how much the host carries, for gossip.

@@ -3,13 +3,14 @@
 // stays below 2^53, and a frame that breaks this is refused.
 
 export const SUBPROTOCOL = 'limpet.v1';
-export const MINOR = 0;
+export const MINOR = 1;
 
 export const Type = Object.freeze({
   Hello: 0x01, Join: 0x02, Resume: 0x03, Input: 0x04, Skip: 0x05, Leave: 0x06, Ping: 0x07, List: 0x08,
+  Find: 0x09, Browse: 0x0a, Quit: 0x0b,
   Welcome: 0x81, Joined: 0x82, Message: 0x83, Latest: 0x84, Ephemeral: 0x85, Ack: 0x86, Expect: 0x87,
   Attached: 0x88, Waiting: 0x89, Failed: 0x8a, Skipped: 0x8b, Store: 0x8c, Left: 0x8d, Error: 0x8e,
-  Pong: 0x8f, GoAway: 0x90, Rooms: 0x91,
+  Pong: 0x8f, GoAway: 0x90, Rooms: 0x91, Page: 0x92,
 });
 
 export const Mode = Object.freeze({ join: 0, create: 1, joinOrCreate: 2, any: 3 });
@@ -108,6 +109,17 @@ export const encode = {
     const k = utf8.encode(kind);
     return new Writer(Type.List, 8 + k.length).u32(ref).str8(k).u16(most).bytes;
   },
+  find({ ref, kind, filter = new Uint8Array(0), data = new Uint8Array(0) }) {
+    const k = utf8.encode(kind);
+    return new Writer(Type.Find, 10 + k.length + filter.length + data.length)
+      .u32(ref).str8(k).bytes16(filter).bytes16(data).bytes;
+  },
+  browse({ ref, watch = 0, most = 0, kind, after = '', filter = new Uint8Array(0) }) {
+    const k = utf8.encode(kind), a = utf8.encode(after);
+    return new Writer(Type.Browse, 12 + k.length + a.length + filter.length)
+      .u32(ref).u8(watch ? 1 : 0).u16(most).str8(k).str8(a).bytes16(filter).bytes;
+  },
+  quit({ ref }) { return new Writer(Type.Quit, 5).u32(ref).bytes; },
 };
 
 function attach(r) {
@@ -137,6 +149,9 @@ const decoders = {
   [Type.Error]: (r) => ({ ref: r.u32(), handle: r.u32(), code: r.u16(), retryMs: r.u32(), text: r.str16() }),
   [Type.Pong]: (r) => ({ echo: r.u64() }),
   [Type.GoAway]: (r) => ({ afterMs: r.u32(), spreadMs: r.u32() }),
+  [Type.Page]: (r) => ({
+    ref: r.u32(), update: r.u8() !== 0, asked: r.u16(), answered: r.u16(), next: r.str8(), json: r.rest(),
+  }),
   [Type.Rooms]: (r) => ({ ref: r.u32(), asked: r.u16(), answered: r.u16(), json: r.rest() }),
 };
 

@@ -5,7 +5,7 @@ const names = {
   0: 'none',
   100: 'bad_frame', 101: 'bad_request', 102: 'unknown_kind', 103: 'no_room', 104: 'room_exists',
   105: 'not_member', 106: 'too_many_rooms', 107: 'too_big', 108: 'unauthorized', 109: 'bad_token',
-  110: 'token_expired', 111: 'refused', 112: 'already_member',
+  110: 'token_expired', 111: 'refused', 112: 'already_member', 113: 'too_many_lists',
   200: 'room_full', 201: 'room_locked', 202: 'busy', 203: 'unavailable', 204: 'timeout',
   205: 'kind_unavailable', 206: 'rate_limited',
   300: 'left', 301: 'kicked', 302: 'room_closed', 303: 'ended', 304: 'replaced', 305: 'grace_over',

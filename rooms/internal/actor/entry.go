@@ -3,6 +3,8 @@ package actor
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/limpet-games/limpet/wire"
@@ -15,7 +17,7 @@ type EntryKind uint8
 // What a journal records: the events that reach the handler, as the room
 // decided on them, and what time did.
 const (
-	EntryStart   EntryKind = 1  // u8 why | u64 age | u64 seed | u64 epoch: Start was called
+	EntryStart   EntryKind = 1  // u8 why | u64 age | u64 seed | u64 epoch | each: str8 key, str8 value: Start was called
 	EntryEpoch   EntryKind = 2  // u64 epoch: a new owner; the connected members were dropped
 	EntryJoin    EntryKind = 3  // u64 member | u32 generation | 16B instance | str8 user | bytes16 data | bytes16 claims
 	EntryAttach  EntryKind = 4  // u64 member | u32 generation | u32 proved | 16B instance | u8 resync | bytes16 claims
@@ -75,6 +77,7 @@ type Entry struct {
 	Age        time.Duration
 	Seed       uint64
 	Epoch      wire.Epoch
+	Labels     map[string]string // start: of a created room
 }
 
 // String names the entry for people.
@@ -108,6 +111,9 @@ func (e *Entry) append(b []byte) []byte {
 		b = be.AppendUint64(b, uint64(e.Age))
 		b = be.AppendUint64(b, e.Seed)
 		b = be.AppendUint64(b, uint64(e.Epoch))
+		for _, k := range slices.Sorted(maps.Keys(e.Labels)) {
+			b = wire.AppendStr8(wire.AppendStr8(b, k), e.Labels[k])
+		}
 	case EntryEpoch, EntryMoved:
 		b = be.AppendUint64(b, uint64(e.Epoch))
 	case EntryReserve, EntryPass, EntryDurable:
@@ -162,6 +168,7 @@ func DecodeEntry(number uint64, b []byte) (Entry, error) {
 	case EntryStart:
 		e.Flag = r.U8("why") == 1
 		e.Age, e.Seed, e.Epoch = time.Duration(r.U64("age")), r.U64("seed"), wire.Epoch(r.U64("epoch"))
+		e.readLabels(&r)
 	case EntryEpoch, EntryMoved:
 		e.Epoch = wire.Epoch(r.U64("epoch"))
 	case EntryReserve, EntryPass, EntryDurable:
@@ -188,6 +195,16 @@ func DecodeEntry(number uint64, b []byte) (Entry, error) {
 		return e, fmt.Errorf("decode journal entry %d: %d bytes too many", number, n)
 	}
 	return e, nil
+}
+
+func (e *Entry) readLabels(r *wire.Reader) {
+	for r.Err() == nil && r.Len() > 0 && len(e.Labels) < wire.MaxLabels {
+		if e.Labels == nil {
+			e.Labels = map[string]string{}
+		}
+		k := r.Str8("label", wire.MaxLabelBytes)
+		e.Labels[k] = r.Str8("label", wire.MaxLabelBytes)
+	}
 }
 
 func (e *Entry) readMember(r *wire.Reader) {

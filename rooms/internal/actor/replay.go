@@ -162,6 +162,7 @@ func (r *Room) startAgain(e *Entry) error {
 	}
 	if !e.Flag {
 		*r.source = *rand.NewPCG(e.Seed, seedStream)
+		r.labels = e.Labels
 	}
 	for m := r.away.first; m != nil; m = m.next {
 		m.since = e.Now

@@ -26,11 +26,12 @@ type Config struct {
 	Incarnation wire.Incarnation
 	Epoch       wire.Epoch
 	Host        string
-	Log         *slog.Logger  // nil: nothing is logged
-	Seed        uint64        // of the random source of a created room
-	Saved       []byte        // the checkpoint's body; nil: the room is created
-	Age         time.Duration // how old Saved is
-	Poisoned    []Poison      // inputs to pass over, from Room.Poisoned of copies that failed
+	Log         *slog.Logger      // nil: nothing is logged
+	Seed        uint64            // of the random source of a created room
+	Saved       []byte            // the checkpoint's body; nil: the room is created
+	Labels      map[string]string // of a created room
+	Age         time.Duration     // how old Saved is
+	Poisoned    []Poison          // inputs to pass over, from Room.Poisoned of copies that failed
 
 	StateVersion uint32   // of Saved's state
 	Journal      [][]byte // what happened after Saved
@@ -186,6 +187,9 @@ func (r *Room) begins(now time.Time) error {
 	r.on, r.last = r.cfg.Kind.Durability.Journaled() && !r.cfg.Offline, r.cfg.JournalBase
 	r.setClock(now)
 	e := Entry{Kind: EntryStart, Flag: r.cfg.Saved != nil, Age: r.cfg.Age, Seed: r.cfg.Seed, Epoch: r.cfg.Epoch}
+	if r.cfg.Saved == nil {
+		e.Labels = r.labels
+	}
 	r.record(e)
 	if r.cfg.Baggage == nil { // a move leaves graces as they are
 		for m := r.away.first; m != nil; m = m.next {
@@ -204,7 +208,9 @@ func (r *Room) load() error {
 	if err := r.game.make(r.cfg.Kind); err != nil {
 		return err
 	}
-	if r.cfg.Saved != nil {
+	if r.cfg.Saved == nil {
+		r.labels = maps.Clone(r.cfg.Labels)
+	} else {
 		if err := r.restore(r.cfg.Saved); err != nil {
 			return fmt.Errorf("restore checkpoint: %w", err)
 		}
@@ -338,10 +344,13 @@ func (r *Room) Listing() Listing {
 		Labels:  r.labels,
 		Changed: r.changed,
 	}
-	l.Open = !r.locked && r.runs() && l.Members < l.Max
+	l.Open = r.Takes() && l.Members < l.Max
 	r.changed = false
 	return l
 }
+
+// Takes reports whether the room takes new members while it has seats.
+func (r *Room) Takes() bool { return !r.locked && r.runs() }
 
 // Kind is the first part of the room's id.
 func (r *Room) Kind() string { return r.cfg.Room.Kind() }
@@ -358,31 +367,26 @@ func (r *Room) Rand() *rand.Rand { return r.rng }
 // Log writes to the host's log.
 func (r *Room) Log() *slog.Logger { return r.log }
 
-// SetLabels replaces the room's labels.
+// Labels are the room's labels.
+func (r *Room) Labels() map[string]string { return maps.Clone(r.labels) }
+
+// SetLabels replaces the room's labels, but for the pool where it names none.
 func (r *Room) SetLabels(labels map[string]string) {
-	if err := checkLabels(labels); err != nil {
+	labels = maps.Clone(labels)
+	if pool, ok := r.labels[wire.PoolLabel]; ok && labels[wire.PoolLabel] == "" {
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[wire.PoolLabel] = pool
+	}
+	if err := wire.CheckLabels(labels); err != nil {
 		panic(err)
 	}
-	if r.muted {
+	if r.muted || maps.Equal(r.labels, labels) {
 		return
 	}
-	if maps.Equal(r.labels, labels) {
-		return
-	}
-	r.labels = maps.Clone(labels)
+	r.labels = labels
 	r.changed, r.dirty = true, true
-}
-
-func checkLabels(labels map[string]string) error {
-	if len(labels) > rooms.MaxLabels {
-		return fmt.Errorf("%d labels: a room has at most %d", len(labels), rooms.MaxLabels)
-	}
-	for k, v := range labels {
-		if len(k) > rooms.MaxLabelBytes || len(v) > rooms.MaxLabelBytes {
-			return fmt.Errorf("label %.70q: names and values have at most %d bytes", k, rooms.MaxLabelBytes)
-		}
-	}
-	return nil
 }
 
 // SetLocked says whether the room takes new members.

@@ -380,7 +380,7 @@ func instance(i *wire.Instance, b []byte) error {
 }
 
 func (r *Room) restoreSettings(s *saved) error {
-	if err := checkLabels(s.Labels); err != nil {
+	if err := wire.CheckLabels(s.Labels); err != nil {
 		return err
 	}
 	r.labels = s.Labels

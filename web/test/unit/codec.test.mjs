@@ -8,7 +8,7 @@ import { say } from './gateway.mjs';
 const bytes = (...v) => Uint8Array.from(v);
 
 const golden = JSON.parse(readFileSync(new URL('../../../wire/testdata/frames.json', import.meta.url), 'utf8'));
-const BYTES = ['instance', 'token', 'data', 'payload', 'json'];
+const BYTES = ['instance', 'token', 'data', 'payload', 'json', 'filter'];
 const HOWS = ['joined', 'resumed', 'gap', 'rewound'];
 
 // The fields as they stand in the examples: plain numbers, bytes in hexadecimal.
@@ -38,7 +38,7 @@ test('every example of the protocol, both ways', () => {
 });
 
 test('whatever is cut off any frame, decoding refuses it or leaves out only the rest', () => {
-  const open = new Set([Type.Message, Type.Latest, Type.Ephemeral, Type.Rooms]);
+  const open = new Set([Type.Message, Type.Latest, Type.Ephemeral, Type.Rooms, Type.Page]);
   for (const whole of [say.welcome(), say.joined({ ref: 1 }), say.attached({}), say.message(1, ''), say.latest(1, ''), say.ephemeral(''), say.ack(1, 1),
     say.expect(1), say.skipped(1, 2), say.failed(1, 'x'), say.store(true), say.waiting(203, 5), say.left(300, 'x'), say.error({ code: 202, text: 'x' }),
     say.pong(1), say.goAway(1, 2)]) {
@@ -50,7 +50,7 @@ test('whatever is cut off any frame, decoding refuses it or leaves out only the 
 });
 
 test('unknown types are ignored, whatever is in them', () => {
-  for (const type of [0x00, 0x10, 0x7f, 0x92, 0xff]) assert.equal(decode(bytes(type, 1, 2, 3)), null);
+  for (const type of [0x00, 0x10, 0x7f, 0x9f, 0xff]) assert.equal(decode(bytes(type, 1, 2, 3)), null);
 });
 
 test('64-bit fields hold up to 2^53-1 and nothing above', () => {

@@ -1,0 +1,330 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/wire"
+)
+
+const (
+	pageEvery   = time.Second // between looks at a page that is watched
+	maxPages    = 256         // pages watched through one gateway, each of any number of clients
+	maxWatches  = 4           // of one connection
+	maxWatchers = 20_000      // of one page
+)
+
+// lobby keeps the pages that clients watch. All who watch the same page share
+// one look at the hosts a second.
+type lobby struct {
+	g *Gateway
+
+	mu    sync.Mutex
+	pages map[pageKey]*page // guarded by mu
+}
+
+// pageKey is the same for those who ask for the same.
+type pageKey struct {
+	kind, filter, after string
+	most                int
+}
+
+// page is one that is watched. Its goroutine ends when nobody does any more.
+type page struct {
+	key   pageKey
+	query directory.Query
+	kick  chan struct{} // capacity 1: somebody came
+
+	watches map[*watch]struct{} // guarded by lobby.mu
+
+	// Owned by the page's goroutine.
+	shown shown
+}
+
+// watch is a client's interest in a page.
+type watch struct {
+	c    *conn
+	ref  uint32
+	page *page
+	told bool // has the page; owned by the page's goroutine
+}
+
+// shown is a page as clients have it.
+type shown struct {
+	rooms           map[wire.RoomID]directory.OpenRoom
+	order           []directory.OpenRoom
+	asked, answered int
+	next            string
+}
+
+func (c *conn) handleBrowse(msg []byte) error {
+	f, err := wire.DecodeBrowse(msg)
+	if err != nil {
+		return c.misuse(msg, err)
+	}
+	filter, err := wire.ParseFilter(f.Filter)
+	if err != nil {
+		return c.misuse(msg, err)
+	}
+	e := c.id.mayList(f.Kind)
+	if e == nil && !c.lists.allow(time.Now()) {
+		e = &wire.Error{Code: wire.CodeRateLimited, RetryMS: 250, Text: "not so many lists"}
+	}
+	q := directory.Query{Kind: f.Kind, Filter: filter, After: f.After, Most: pageSize(f.Most)}
+	switch {
+	case e != nil:
+	case f.Watch:
+		e = c.subscribe(f.Ref, q)
+	case !c.g.begin(func() { c.browse(f.Ref, q) }):
+		e = &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "this gateway closes"}
+	}
+	if e != nil {
+		c.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
+		c.sendError(f.Ref, 0, e)
+	}
+	return nil
+}
+
+func (c *conn) handleQuit(msg []byte) error {
+	f, err := wire.DecodeQuit(msg)
+	if err != nil {
+		return c.misuse(msg, err)
+	}
+	c.mu.Lock()
+	w := c.watches[f.Ref]
+	delete(c.watches, f.Ref)
+	c.mu.Unlock()
+	if w != nil {
+		c.g.lobby.drop(w)
+	}
+	return nil
+}
+
+func pageSize(most uint16) int {
+	if most == 0 {
+		return listUsual
+	}
+	return min(int(most), listMost)
+}
+
+// browse answers once.
+func (c *conn) browse(ref uint32, q directory.Query) {
+	ctx, cancel := context.WithTimeout(c.g.ctx, listWithin)
+	defer cancel()
+	s, err := c.g.look(ctx, q)
+	if err != nil {
+		e := wire.CodeOf(err)
+		c.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
+		c.sendError(ref, 0, e)
+		return
+	}
+	c.g.metrics.lists.WithLabelValues("ok").Inc()
+	c.sendNow(encode(s.frame(ref)))
+}
+
+// subscribe adds a watch to its page, which answers it.
+func (c *conn) subscribe(ref uint32, q directory.Query) *wire.Error {
+	w := &watch{c: c, ref: ref}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.gone:
+		return wire.Refuse(wire.CodeTimeout, "the connection has ended")
+	case c.watches[ref] != nil:
+		return wire.Refuse(wire.CodeBadRequest, "there is a browse with that ref")
+	case len(c.watches) >= maxWatches:
+		return wire.Refuse(wire.CodeTooManyLists, "a connection may watch four lists: quit one")
+	}
+	if e := c.g.lobby.add(w, q); e != nil {
+		return e
+	}
+	if c.watches == nil {
+		c.watches = map[uint32]*watch{}
+	}
+	c.watches[ref] = w
+	return nil
+}
+
+func (l *lobby) add(w *watch, q directory.Query) *wire.Error {
+	key := pageKey{q.Kind, q.Filter.Key(), q.After, q.Most}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.pages[key]
+	switch {
+	case p == nil && len(l.pages) >= maxPages, p != nil && len(p.watches) >= maxWatchers:
+		return &wire.Error{Code: wire.CodeBusy, RetryMS: 2000, Text: "too many lists are watched here"}
+	case p == nil:
+		p = &page{key: key, query: q, kick: make(chan struct{}, 1), watches: map[*watch]struct{}{}}
+		if !l.g.begin(func() { l.run(p) }) {
+			return &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "this gateway closes"}
+		}
+		l.pages[key] = p
+	}
+	w.page = p
+	p.watches[w] = struct{}{}
+	l.g.metrics.watches.Inc()
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (l *lobby) drop(w *watch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, there := w.page.watches[w]; there {
+		delete(w.page.watches, w)
+		l.g.metrics.watches.Dec()
+	}
+}
+
+// watching are those of a page that are still there. Where there is none the
+// page is over.
+func (l *lobby) watching(p *page) (all []*watch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range p.watches {
+		all = append(all, w)
+	}
+	if len(all) == 0 {
+		delete(l.pages, p.key)
+	}
+	return all
+}
+
+func (l *lobby) run(p *page) {
+	every := time.NewTicker(pageEvery)
+	defer every.Stop()
+	var looked time.Time
+	for {
+		all := l.watching(p)
+		if len(all) == 0 {
+			return
+		}
+		if time.Since(looked) >= pageEvery*9/10 {
+			l.renew(p, all)
+			looked = time.Now()
+		} else {
+			l.show(p, all, nil, false)
+		}
+		select {
+		case <-every.C:
+		case <-p.kick:
+		case <-l.g.ctx.Done():
+			return
+		}
+	}
+}
+
+// renew looks at the hosts and tells all what has changed. Where nobody can
+// tell now, the page stays as it is, and newcomers hear why.
+func (l *lobby) renew(p *page, all []*watch) {
+	ctx, cancel := context.WithTimeout(l.g.ctx, listWithin)
+	defer cancel()
+	now, err := l.g.look(ctx, p.query)
+	if err != nil {
+		l.refuse(all, wire.CodeOf(err))
+		return
+	}
+	changes := now.since(&p.shown)
+	news := now.asked != p.shown.asked || now.answered != p.shown.answered || now.next != p.shown.next
+	p.shown = now
+	l.show(p, all, changes, news)
+}
+
+// show sends the page to who has not got it, and the changes, if there are any,
+// to the others. news: completeness has changed.
+func (l *lobby) show(p *page, all []*watch, changes []listed, news bool) {
+	var update *wire.Page
+	if news || len(changes) > 0 {
+		if changes == nil {
+			changes = []listed{}
+		}
+		if raw, err := json.Marshal(changes); err == nil && len(raw) <= listBytes {
+			f := p.shown.frame(0)
+			f.Update, f.JSON = true, raw
+			update = &f
+		}
+	}
+	for _, w := range all {
+		switch {
+		case !w.told || (news || len(changes) > 0) && update == nil:
+			w.told = true
+			w.c.sendNow(encode(p.shown.frame(w.ref)))
+		case update != nil:
+			update.Ref = w.ref
+			w.c.sendNow(encode(*update))
+		default:
+			continue
+		}
+		l.g.metrics.pages.Inc()
+	}
+}
+
+// refuse ends the watches that have nothing yet.
+func (l *lobby) refuse(all []*watch, e *wire.Error) {
+	for _, w := range all {
+		if w.told {
+			continue
+		}
+		w.c.mu.Lock()
+		delete(w.c.watches, w.ref)
+		w.c.mu.Unlock()
+		l.drop(w)
+		l.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
+		w.c.sendError(w.ref, 0, e)
+	}
+}
+
+// look asks the hosts for a page, of as many rooms as a frame has room for.
+func (g *Gateway) look(ctx context.Context, q directory.Query) (shown, error) {
+	l, err := g.cfg.Directory.List(ctx, q)
+	if err != nil {
+		return shown{}, err
+	}
+	s := shown{rooms: make(map[wire.RoomID]directory.OpenRoom, len(l.Rooms)), asked: l.Asked, answered: l.Answered}
+	size := 2
+	for _, o := range l.Rooms {
+		one, err := json.Marshal(listed{OpenRoom: o, Open: true})
+		if size += len(one) + 1; err != nil || size > listBytes {
+			l.More = true
+			break
+		}
+		s.rooms[o.Room] = o
+		s.order = append(s.order, o)
+	}
+	if n := len(s.order); l.More && n > 0 {
+		s.next = s.order[n-1].Room.Name()
+	}
+	return s, nil
+}
+
+func (s *shown) frame(ref uint32) wire.Page {
+	return wire.Page{
+		Ref: ref, Asked: uint16(min(s.asked, 0xffff)), Answered: uint16(min(s.answered, 0xffff)), Next: s.next, JSON: listJSON(s.order),
+	}
+}
+
+// since is what differs from an earlier page.
+func (s *shown) since(old *shown) (changes []listed) {
+	for _, o := range s.order {
+		if was, ok := old.rooms[o.Room]; !ok || !alike(&was, &o) {
+			changes = append(changes, listed{OpenRoom: o, Open: true})
+		}
+	}
+	for _, o := range old.order {
+		if _, ok := s.rooms[o.Room]; !ok {
+			changes = append(changes, listed{OpenRoom: directory.OpenRoom{Room: o.Room}, Gone: true})
+		}
+	}
+	return changes
+}
+
+func alike(a, b *directory.OpenRoom) bool {
+	return a.Members == b.Members && a.Max == b.Max && a.Reserved == b.Reserved && reflect.DeepEqual(a.Labels, b.Labels)
+}
