@@ -104,6 +104,8 @@ type Host interface {
 	Open(kind string, f wire.Filter, most int) (rooms []OpenRoom, more bool)
 	// Page lists the same by name, from the first behind after on.
 	Page(kind string, f wire.Filter, after string, most int) (rooms []OpenRoom, more bool)
+	// Rooms is how many rooms live here.
+	Rooms() int
 	// Reserve holds seats in a room that lives here. Where it can't, the error
 	// is a *wire.Error; the room is told as it is, unless it is not here.
 	Reserve(ctx context.Context, want Reservation) (OpenRoom, error)

@@ -32,6 +32,11 @@ func (h *fakeHost) Page(kind string, f wire.Filter, after string, most int) (all
 	return all[:min(len(all), most)], len(all) > most
 }
 
+func (h *fakeHost) Rooms() (n int) {
+	h.each(func(claim) bool { n++; return true })
+	return n
+}
+
 func (h *fakeHost) takers(kind string, wanted func(OpenRoom) bool) (all []OpenRoom) {
 	h.each(func(c claim) bool {
 		if o := c.open(); c.loc.Room.Kind() == kind && wanted(o) {

@@ -23,9 +23,23 @@ type Query struct {
 // Listing is what a fan-out found, and how complete it is.
 type Listing struct {
 	Rooms    []OpenRoom
-	More     bool // there are rooms behind the last
-	Asked    int  // hosts that serve the kind
-	Answered int  // of them, in time
+	More     bool    // there are rooms behind the last
+	Asked    int     // hosts that serve the kind
+	Answered int     // of them, in time
+	Share    float64 // of the rooms of the hosts asked that the answers cover, see Share
+}
+
+// Share is the part of the rooms, 0 to 1, that an answer covers for which some
+// of the hosts asked answered: they have rooms of the expected ones. Of the
+// hosts, where no room is known.
+func Share(rooms, expected uint64, answered, asked int) float64 {
+	switch {
+	case expected > 0:
+		return float64(rooms) / float64(expected)
+	case asked > 0:
+		return float64(answered) / float64(asked)
+	}
+	return 0
 }
 
 const listWithin = 500 * time.Millisecond
@@ -56,13 +70,18 @@ func (r *Resolver) List(ctx context.Context, q Query) (Listing, error) {
 // epoch is where it is.
 func compose(lists []list, most int) Listing {
 	all := Listing{Asked: len(lists)}
+	var rooms, missing uint64
 	for _, l := range lists {
-		if l.err == nil {
-			all.Answered++
-			all.More = all.More || l.more
-			all.Rooms = append(all.Rooms, l.rooms...)
+		if l.err != nil {
+			missing += uint64(l.node.Load.Rooms)
+			continue
 		}
+		all.Answered++
+		rooms += l.has
+		all.More = all.More || l.more
+		all.Rooms = append(all.Rooms, l.rooms...)
 	}
+	all.Share = Share(rooms, rooms+missing, all.Answered, all.Asked)
 	slices.SortFunc(all.Rooms, func(a, b OpenRoom) int {
 		return cmp.Or(cmp.Compare(a.Room, b.Room), cmp.Compare(b.Epoch, a.Epoch))
 	})
@@ -78,6 +97,7 @@ type list struct {
 	node  *Node
 	rooms []OpenRoom
 	more  bool
+	has   uint64 // rooms in all
 	err   error
 }
 
@@ -104,6 +124,7 @@ func (s *Service) openHere(c *openCall) (r openReply) {
 	} else {
 		r.Rooms, r.More = s.cfg.Host.Open(c.Kind, c.Filter, c.Most)
 	}
+	r.Has = uint64(s.cfg.Host.Rooms())
 	return r
 }
 
@@ -114,7 +135,7 @@ func lists(hosts []*Node, ask func(*Node) (openReply, error)) []list {
 	for i, n := range hosts {
 		asks.Go(func() {
 			r, err := ask(n)
-			all[i] = list{node: n, rooms: r.Rooms, more: r.More, err: err}
+			all[i] = list{node: n, rooms: r.Rooms, more: r.More, has: r.Has, err: err}
 		})
 	}
 	asks.Wait()

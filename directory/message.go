@@ -231,6 +231,7 @@ func (c *openCall) check() error {
 type openReply struct {
 	Rooms []OpenRoom `cbor:"1,keyasint"`
 	More  bool       `cbor:"2,keyasint,omitempty"`
+	Has   uint64     `cbor:"3,keyasint,omitempty"` // rooms of the host in all
 }
 
 func (r *openReply) check() error {

@@ -334,6 +334,8 @@ func (h *simHost) copies() (all []simRecord) {
 func (h *simHost) Open(string, wire.Filter, int) ([]OpenRoom, bool)         { return nil, false }
 func (h *simHost) Page(string, wire.Filter, string, int) ([]OpenRoom, bool) { return nil, false }
 
+func (h *simHost) Rooms() int { return 0 }
+
 func (h *simHost) Create(context.Context, wire.RoomID, wire.Epoch, Made) (Location, error) {
 	return Location{}, wire.Refuse(wire.CodeUnavailable, "nobody searches here")
 }

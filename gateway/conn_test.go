@@ -252,13 +252,16 @@ func TestHandshake(t *testing.T) {
 
 func TestList(t *testing.T) {
 	n := start(t, limits(func(l *Limits) { l.Lists = 1 }))
-	n.dir.open = []directory.OpenRoom{{Room: room, Members: 2, Max: 50, Labels: map[string]string{"map": "sea"}}, {Room: "chat/r2"}}
+	n.dir.open = []directory.OpenRoom{{Room: room, Members: 2, Max: 50, Labels: map[string]string{"map": "sea"}}}
 	p := n.connect()
 	p.send(wire.List{Ref: 4, Kind: "chat", Most: 1})
 	f, err := wire.DecodeRooms(p.next(wire.TypeRooms))
 	want := `[{"room":"chat/r1","members":2,"max":50,"labels":{"map":"sea"},"open":true}]`
 	if err != nil || f.Ref != 4 || f.Asked != 3 || f.Answered != 2 || string(f.JSON) != want {
 		t.Errorf("rooms: %+v %s, %v", f, f.JSON, err)
+	}
+	if q := n.dir.listed(); len(q) != 1 || q[0].Kind != "chat" || q[0].Most != 1 {
+		t.Errorf("the directory was asked for %+v", q)
 	}
 	for range 5 {
 		p.send(wire.List{Ref: 5, Kind: "chat"})

@@ -76,9 +76,12 @@ func (d *fakeDirectory) Resolve(_ context.Context, q directory.Request) (directo
 			continue
 		}
 		for _, at := range places {
-			if at.Epoch > q.After && at.Node != q.Not {
+			if at.Epoch > q.After && at.Node != q.Not && !slices.Contains(q.NotRooms, at.Room) {
 				return at, nil
 			}
+		}
+		if q.Mode == wire.ModeAny {
+			continue
 		}
 		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, Text: "held, and may live"}
 	}
@@ -116,6 +119,12 @@ func (d *fakeDirectory) List(_ context.Context, q directory.Query) (directory.Li
 	defer d.mu.Unlock()
 	d.queries = append(d.queries, q)
 	return directory.Listing{Rooms: slices.Clone(d.open), More: d.more, Asked: 3, Answered: 2}, nil
+}
+
+func (d *fakeDirectory) listed() []directory.Query {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.queries)
 }
 
 func (d *fakeDirectory) requests() []directory.Request {

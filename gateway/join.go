@@ -222,16 +222,22 @@ func (q *request) try(ctx context.Context) error {
 	case errors.Is(err, errLinkBroke): // the next try finds out about its host
 	case errors.Is(err, errOldPlace), errors.As(err, &e) && e.Code == wire.CodeNone:
 		g.cfg.Directory.Forget(at.Room, at.Epoch)
-		q.ask.Not = at.Node
-		if q.ask.Mode != wire.ModeAny {
-			q.ask.After = max(q.ask.After, at.Epoch)
+		if q.ask.Mode == wire.ModeAny {
+			q.passOver(at.Room)
+		} else {
+			q.ask.Not, q.ask.After = at.Node, max(q.ask.After, at.Epoch)
 		}
 	case q.ask.Mode == wire.ModeAny && e != nil:
-		if len(q.ask.NotRooms) < directory.MaxNotRooms {
-			q.ask.NotRooms = append(q.ask.NotRooms, at.Room)
-		}
+		q.passOver(at.Room)
 	}
 	return err
+}
+
+// passOver leaves a room out of the rest of a search.
+func (q *request) passOver(room wire.RoomID) {
+	if len(q.ask.NotRooms) < directory.MaxNotRooms {
+		q.ask.NotRooms = append(q.ask.NotRooms, room)
+	}
 }
 
 // reach is the link to the node of a place. A node that can't be reached is

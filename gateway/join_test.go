@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -154,13 +155,23 @@ func TestJoinRefusals(t *testing.T) {
 	t.Run("any room, first one full", func(t *testing.T) {
 		n, h1, h2 := start(t), startHost(t, "h1#1"), startHost(t, "h2#1")
 		n.dir.put(h1.at(room, 10))
-		n.dir.put(h2.at(room, 11))
 		p := n.connect()
-		p.send(wire.Join{Ref: 3, Mode: wire.ModeAny, Kind: "chat"})
-		h1.nextAttach().refuse(full)
-		h2.nextAttach().accept(1, 11, wire.HowJoined, 0)
-		if j := p.nextJoined(); j.Epoch != 11 || j.Name != "r1" {
+		p.send(wire.Find{Ref: 3, Kind: "chat", Filter: []byte(`{"pool":"gold","seats":2}`), Data: []byte("hi")})
+		a := h1.nextAttach()
+		n.dir.put(h2.at("chat/r2", 11))
+		a.refuse(full)
+		b := h2.nextAttach()
+		b.accept(1, 11, wire.HowJoined, 0)
+		if j := p.nextJoined(); j.Ref != 3 || j.Epoch != 11 || j.Name != "r2" {
 			t.Errorf("joined %+v", j)
+		}
+		if a.Member != b.Member || string(b.Data) != "hi" {
+			t.Errorf("attached as %d with %q, before as %d", b.Member, b.Data, a.Member)
+		}
+		q := n.dir.requests()
+		last := q[len(q)-1]
+		if last.Member != b.Member || !slices.Contains(last.NotRooms, room) || last.Filter.Pool != "gold" || last.Filter.Seats != 2 {
+			t.Errorf("the directory was asked %+v", last)
 		}
 	})
 	t.Run("not there any more", func(t *testing.T) {

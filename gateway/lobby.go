@@ -58,6 +58,7 @@ type shown struct {
 	rooms           map[wire.RoomID]directory.OpenRoom
 	order           []directory.OpenRoom
 	asked, answered int
+	covered         uint16 // thousandths
 	next            string
 }
 
@@ -232,7 +233,7 @@ func (l *lobby) renew(p *page, all []*watch) {
 		return
 	}
 	changes := now.since(&p.shown)
-	news := now.asked != p.shown.asked || now.answered != p.shown.answered || now.next != p.shown.next
+	news := now.asked != p.shown.asked || now.answered != p.shown.answered || now.covered != p.shown.covered || now.next != p.shown.next
 	p.shown = now
 	l.show(p, all, changes, news)
 }
@@ -287,7 +288,7 @@ func (g *Gateway) look(ctx context.Context, q directory.Query) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	s := shown{rooms: make(map[wire.RoomID]directory.OpenRoom, len(l.Rooms)), asked: l.Asked, answered: l.Answered}
+	s := shown{rooms: make(map[wire.RoomID]directory.OpenRoom, len(l.Rooms)), asked: l.Asked, answered: l.Answered, covered: uint16(1000 * l.Share)}
 	size := 2
 	for _, o := range l.Rooms {
 		one, err := json.Marshal(listed{OpenRoom: o, Open: true})
@@ -306,7 +307,8 @@ func (g *Gateway) look(ctx context.Context, q directory.Query) (shown, error) {
 
 func (s *shown) frame(ref uint32) wire.Page {
 	return wire.Page{
-		Ref: ref, Asked: uint16(min(s.asked, 0xffff)), Answered: uint16(min(s.answered, 0xffff)), Next: s.next, JSON: listJSON(s.order),
+		Ref: ref, Asked: uint16(min(s.asked, 0xffff)), Answered: uint16(min(s.answered, 0xffff)), Covered: s.covered,
+		Next: s.next, JSON: listJSON(s.order),
 	}
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"maps"
 	"math/rand/v2"
@@ -56,6 +57,29 @@ func tame(t *rapid.T, name string, fields map[string]any) {
 	if n, ok := fields["n"]; ok {
 		fields["n"] = max(n.(uint64), 1)
 	}
+	if _, ok := fields["filter"]; ok {
+		f := filters().Draw(t, "filter")
+		fields["filter"] = hex.EncodeToString(f.JSON())
+	}
+	if _, ok := fields["after"]; ok {
+		fields["after"] = rapid.StringMatching(`[a-zA-Z0-9._~-]{0,64}`).Draw(t, "after")
+	}
+	if name == "page" {
+		fields["next"] = rapid.StringMatching(`[a-zA-Z0-9._~-]{0,64}`).Draw(t, "next")
+	}
+	if name == "browse" {
+		fields["ref"] = max(fields["ref"].(uint64), 1)
+	}
+}
+
+// filters draws those that are within their bounds.
+func filters() *rapid.Generator[Filter] {
+	word := rapid.StringMatching(`[a-z]{0,12}`)
+	return rapid.Custom(func(t *rapid.T) Filter {
+		f := Filter{Pool: word.Draw(t, "pool"), Seats: rapid.IntRange(0, MaxFilterSeats).Draw(t, "seats"), Build: word.Draw(t, "build")}
+		f.Labels = rapid.MapOfN(rapid.StringMatching(`[a-o]{1,12}`), word, 0, MaxLabels-1).Draw(t, "labels")
+		return f
+	})
 }
 
 func TestFramesComeBackAsTheyWere(t *testing.T) {
@@ -94,7 +118,7 @@ func fixed(k frameKind, msg []byte) int {
 	case "rooms":
 		return 1 + 4 + 2 + 2
 	case "page":
-		return 1 + 4 + 1 + 2 + 2 + 1 + int(msg[10])
+		return 1 + 4 + 1 + 2 + 2 + 2 + 1 + int(msg[12])
 	}
 	return len(msg)
 }

@@ -33,7 +33,8 @@ type Quit struct{ Ref uint32 }
 type Page struct {
 	Ref             uint32
 	Update          bool
-	Asked, Answered uint16
+	Asked, Answered uint16 // hosts
+	Covered         uint16 // thousandths of the asked hosts' rooms that the answers cover
 	Next            string // where the next page begins; "": this is the last
 	JSON            []byte
 }
@@ -96,14 +97,14 @@ func DecodeQuit(msg []byte) (Quit, error) {
 func (f Page) Append(b []byte) []byte {
 	b = be.AppendUint32(append(b, byte(TypePage)), f.Ref)
 	b = be.AppendUint16(append(b, bit(f.Update)), f.Asked)
-	b = AppendStr8(be.AppendUint16(b, f.Answered), f.Next)
+	b = AppendStr8(be.AppendUint16(be.AppendUint16(b, f.Answered), f.Covered), f.Next)
 	return append(b, f.JSON...)
 }
 
 // DecodePage decodes a message of TypePage.
 func DecodePage(msg []byte) (Page, error) {
 	r := body(msg)
-	f := Page{Ref: r.U32("ref"), Update: r.U8("update") == 1, Asked: r.U16("asked"), Answered: r.U16("answered")}
+	f := Page{Ref: r.U32("ref"), Update: r.U8("update") == 1, Asked: r.U16("asked"), Answered: r.U16("answered"), Covered: r.U16("covered")}
 	f.Next = r.Str8("next", MaxRoomNameLen)
 	f.JSON = r.Rest("rooms", MaxPayload)
 	return done(f, &r, "page")

@@ -176,12 +176,7 @@ func (a *asking) answer(interim bool) QueryAnswer {
 	for _, n := range a.waits {
 		h.Expected += uint64(n.Load.Rooms)
 	}
-	switch {
-	case h.Expected > 0:
-		h.Share = float64(h.Rooms) / float64(h.Expected)
-	case h.Asked > 0:
-		h.Share = float64(h.Answered) / float64(h.Asked)
-	}
+	h.Share = directory.Share(h.Rooms, h.Expected, h.Answered, h.Asked)
 	r.Hosts, r.Took = h, float64(time.Since(a.begun).Microseconds())/1000
 	return r
 }

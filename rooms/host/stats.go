@@ -113,6 +113,13 @@ func (r *room) info(now time.Time) RoomInfo {
 	return i
 }
 
+// Rooms is how many rooms live here. It implements directory.Host.
+func (h *Host) Rooms() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.live)
+}
+
 // Load is how much the host carries, for gossip.
 type Load struct{ Rooms, Members int }
 

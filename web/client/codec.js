@@ -150,7 +150,7 @@ const decoders = {
   [Type.Pong]: (r) => ({ echo: r.u64() }),
   [Type.GoAway]: (r) => ({ afterMs: r.u32(), spreadMs: r.u32() }),
   [Type.Page]: (r) => ({
-    ref: r.u32(), update: r.u8() !== 0, asked: r.u16(), answered: r.u16(), next: r.str8(), json: r.rest(),
+    ref: r.u32(), update: r.u8() !== 0, asked: r.u16(), answered: r.u16(), covered: r.u16(), next: r.str8(), json: r.rest(),
   }),
   [Type.Rooms]: (r) => ({ ref: r.u32(), asked: r.u16(), answered: r.u16(), json: r.rest() }),
 };
