@@ -95,7 +95,7 @@ func newServiceMetrics(r prometheus.Registerer, s *Service) serviceMetrics {
 		openCreated: c("open_created", "Searches for any open room that made one."),
 		openAsked:   c("open_asked", "Hosts asked for their open rooms."),
 		openRefused: c("open_refused", "Seats that a room's host did not confirm to a search."),
-		openSurplus: c("open_surplus", "Rooms that another node made for searches while this one, their owner, had a seat: views differed."),
+		openSurplus: c("open_surplus", "Rooms that were made for searches while another one had a seat, because views differed."),
 		openMissed:  c("open_missed", "Hosts that did not list their open rooms in time."),
 	}
 	register(r,

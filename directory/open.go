@@ -44,6 +44,7 @@ type openKey struct {
 	fetched time.Time
 	since   time.Time                      // asked as the key's owner without a break; zero: not the owner
 	surplus recent[wire.RoomID, time.Time] // counted as such
+	hidden  recent[wire.RoomID, hidden]    // open, but their hosts left the view
 
 	mu    sync.Mutex
 	more  bool // there are rooms that rooms does not hold; guarded by mu
@@ -53,8 +54,15 @@ type openKey struct {
 // seating is an open room as its host last told.
 type seating struct {
 	node    NodeID
+	born    time.Time // its copy
 	last    OpenRoom
 	pending int // seats of searches that wait for the host's word
+}
+
+// hidden is an open room that can't be seen any more.
+type hidden struct {
+	since time.Time
+	epoch wire.Epoch
 }
 
 // searchKey is what a search is hashed by.
@@ -114,7 +122,7 @@ func (x *openIndex) enter(req *Request) (*openKey, error) {
 		}
 		k = &openKey{
 			kind: req.Room.Kind(), pool: req.Filter.Pool, turn: make(chan struct{}, 1), rooms: map[wire.RoomID]*seating{},
-			surplus: newRecent[wire.RoomID, time.Time](maxOpenKeys),
+			surplus: newRecent[wire.RoomID, time.Time](maxOpenKeys), hidden: newRecent[wire.RoomID, hidden](maxOpenKeys),
 		}
 		x.keys[key] = k
 	}
@@ -257,7 +265,7 @@ func (x *openIndex) create(ctx context.Context, k *openKey, req *Request) (Locat
 	}
 	x.s.metrics.openCreated.Inc()
 	k.mu.Lock()
-	k.rooms[room] = &seating{node: loc.Node, pending: req.Filter.Places()}
+	k.rooms[room] = &seating{node: loc.Node, born: time.Now(), pending: req.Filter.Places()}
 	k.mu.Unlock()
 	at, ok := x.reserve(ctx, k, room, req)
 	if !ok {

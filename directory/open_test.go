@@ -189,7 +189,7 @@ func TestSurplusRoomsAreCounted(t *testing.T) {
 
 // Reports that come late, or in the wrong order, change nothing.
 func TestReportsAreOrdered(t *testing.T) {
-	k := &openKey{kind: "chat", rooms: map[wire.RoomID]*seating{}, surplus: newRecent[wire.RoomID, time.Time](8)}
+	k := &openKey{kind: "chat", rooms: map[wire.RoomID]*seating{}, surplus: newRecent[wire.RoomID, time.Time](8), hidden: newRecent[wire.RoomID, hidden](8)}
 	report := func(node NodeID, epoch wire.Epoch, rev uint64, members int) {
 		k.takeLocked(list{node: &Node{ID: node}, rooms: []OpenRoom{{Room: "chat/a", Members: members, Max: 50, Epoch: epoch, Rev: rev}}}, "h9", true)
 	}

@@ -27,6 +27,7 @@ func (x *openIndex) refresh(ctx context.Context, k *openKey, f wire.Filter, all 
 		k.more = false
 		for id, r := range k.rooms {
 			if v.Node(r.node) == nil {
+				k.hidden.put(id, hidden{time.Now(), r.last.Epoch})
 				delete(k.rooms, id)
 			}
 		}
@@ -39,7 +40,7 @@ func (x *openIndex) refresh(ctx context.Context, k *openKey, f wire.Filter, all 
 		for _, id := range k.takeLocked(l, x.s.self, all) {
 			x.s.metrics.openSurplus.Inc()
 			x.s.cfg.Log.Info().Str("room", string(id)).Str("host", string(l.node.ID)).
-				Msg("another node made a room for searches while this one had a seat")
+				Msg("a room was made for searches while another had a seat: views differed")
 		}
 	}
 }
@@ -60,10 +61,10 @@ func (k *openKey) takeLocked(l list, self NodeID, all bool) (surplus []wire.Room
 				k.more = true
 				continue
 			}
-			if k.surplusLocked(o, self) {
-				surplus = append(surplus, o.Room)
+			if id := k.surplusLocked(o, self); id != "" {
+				surplus = append(surplus, id)
 			}
-			r = &seating{}
+			r = &seating{born: o.born()}
 			k.rooms[o.Room] = r
 		}
 		r.node, r.last = l.node.ID, *o
@@ -77,24 +78,36 @@ func (k *openKey) takeLocked(l list, self NodeID, all bool) (surplus []wire.Room
 	return surplus
 }
 
-// surplusLocked reports whether a room that is new here should not have been
-// made: searches came to this node, the key's owner, when another made it, and
-// a room that this node made has a seat.
-func (k *openKey) surplusLocked(o *OpenRoom, self NodeID) bool {
-	born := time.Now().Add(-time.Duration(o.AgeMS) * time.Millisecond)
-	if o.By == "" || o.By == self || k.since.IsZero() || born.Before(k.since) {
-		return false
-	}
-	if _, counted := k.surplus.get(o.Room); counted {
-		return false
-	}
-	for _, r := range k.rooms {
-		if r.last.By == self && r.last.Free() > 0 && maps.Equal(r.last.Labels, o.Labels) {
-			k.surplus.put(o.Room, born)
-			return true
+// surplusLocked is the room that should not have been made, of the one that is
+// new here and those that this node made: "" where there is none. Either
+// another node made the new one, while searches came to this node as the key's
+// owner and a room of its own had a seat. Or this node made one because it
+// could not see the new one's host, which had a seat all the time.
+func (k *openKey) surplusLocked(o *OpenRoom, self NodeID) wire.RoomID {
+	was, back := k.hidden.get(o.Room)
+	back = back && was.epoch == o.Epoch
+	foreign := o.By != "" && o.By != self && !k.since.IsZero() && !o.born().Before(k.since)
+	for id, r := range k.rooms {
+		if r.last.By != self || r.last.Free() <= 0 || !maps.Equal(r.last.Labels, o.Labels) {
+			continue
+		}
+		extra := o.Room
+		switch {
+		case back && !r.born.Before(was.since):
+			extra = id
+		case back || !foreign:
+			continue
+		}
+		if _, counted := k.surplus.get(extra); !counted {
+			k.surplus.put(extra, time.Now())
+			return extra
 		}
 	}
-	return false
+	return ""
+}
+
+func (o *OpenRoom) born() time.Time {
+	return time.Now().Add(-time.Duration(o.AgeMS) * time.Millisecond)
 }
 
 func (k *openKey) truncated() bool {

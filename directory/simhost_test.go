@@ -206,12 +206,13 @@ type simHost struct {
 	nonces  uint64
 	live    map[wire.RoomID]simRecord
 	flights map[wire.RoomID]chan struct{}
+	made    map[wire.RoomID]*simRoom // by searches
 	stopped bool
 	fenced  int
 }
 
 func newSimHost(id NodeID, p *simProc, s *simStore) *simHost {
-	return &simHost{id: id, proc: p, store: s, live: map[wire.RoomID]simRecord{}, flights: map[wire.RoomID]chan struct{}{}}
+	return &simHost{id: id, proc: p, store: s, live: map[wire.RoomID]simRecord{}, flights: map[wire.RoomID]chan struct{}{}, made: map[wire.RoomID]*simRoom{}}
 }
 
 func (h *simHost) Activate(ctx context.Context, room wire.RoomID, mode wire.Mode, floor wire.Epoch) (Location, error) {
@@ -329,19 +330,6 @@ func (h *simHost) copies() (all []simRecord) {
 		all = append(all, r)
 	}
 	return all
-}
-
-func (h *simHost) Open(string, wire.Filter, int) ([]OpenRoom, bool)         { return nil, false }
-func (h *simHost) Page(string, wire.Filter, string, int) ([]OpenRoom, bool) { return nil, false }
-
-func (h *simHost) Rooms() int { return 0 }
-
-func (h *simHost) Create(context.Context, wire.RoomID, wire.Epoch, Made) (Location, error) {
-	return Location{}, wire.Refuse(wire.CodeUnavailable, "nobody searches here")
-}
-
-func (h *simHost) Reserve(context.Context, Reservation) (OpenRoom, error) {
-	return OpenRoom{}, wire.Refuse(wire.CodeNoRoom, "nobody searches here")
 }
 
 // run renews the lease and writes every room, until ctx is done.

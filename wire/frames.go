@@ -48,7 +48,7 @@ const (
 	TypePong      Type = 0x8F // u64 echo
 	TypeGoAway    Type = 0x90 // u32 come back after ms | u32 spread over ms
 	TypeRooms     Type = 0x91 // u32 ref | u16 hosts asked | u16 hosts answered | rest JSON
-	TypePage      Type = 0x92 // u32 ref | u8 update | u16 asked | u16 answered | str8 next | rest JSON; since minor 1
+	TypePage      Type = 0x92 // u32 ref | u8 update | u16 asked | u16 answered | u16 covered | str8 next | rest JSON; since minor 1
 )
 
 // Mode says what a join wants.
