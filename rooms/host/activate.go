@@ -275,7 +275,7 @@ func (h *Host) confirm(ctx context.Context, r *room, floor wire.Epoch) (bool, er
 	case err == nil, errors.Is(err, snapshot.ErrMissing): // the store went back behind an epoch that was seen
 		r.post(event{kind: evReclaim, floor: floor})
 	case errors.Is(err, snapshot.ErrFenced):
-		r.kill(errFenced)
+		r.post(event{kind: evFenced})
 	default:
 		return false, refusal(err)
 	}

@@ -1,7 +1,9 @@
 package host
 
 import (
+	"errors"
 	"maps"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +125,49 @@ func TestEmptiedStoreGetsEveryRoomAgain(t *testing.T) {
 	}
 }
 
+// A write that was on its way when the store was emptied comes late: the room has
+// been claimed again by then, by this very copy, which does not take that for
+// another owner.
+func TestEmptiedStoreAndALateWrite(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), journaled(tallyKind())} {
+		t.Run(k.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := newMemStore()
+				h := start(t, mem, "a#1", k)
+				id := wire.Room(k.Name, "one")
+				_, p, first := joined(t, h, id)
+				p.moves(1, 3)
+				p.waitAck(t, 3, 3)
+				late := false
+				h.store.onWrite(func() error {
+					for !late && mem.saved(id).claim.Epoch == first.at.Epoch {
+						time.Sleep(time.Millisecond) // until the store is emptied
+					}
+					for deadline := time.Now().Add(2 * time.Second); !late && mem.saved(id).claim.Epoch == 0 && time.Now().Before(deadline); {
+						time.Sleep(time.Millisecond) // until the room is claimed again
+					}
+					late = true
+					return nil
+				})
+				p.moves(4, 6)
+				time.Sleep(time.Second) // it is being written
+				h.store.forget = 1
+				mem.wipe()
+				until(t, "the room is in the store", func() bool { return mem.saved(id).seq > 0 })
+				r := mem.saved(id)
+				if r.claim.Incarnation != first.at.Incarnation || r.claim.Epoch <= first.at.Epoch {
+					t.Errorf("claim %+v after incarnation %d epoch %d", r.claim, first.at.Incarnation, first.at.Epoch)
+				}
+				at := first.at
+				at.Seq = 3
+				if again := p.attach(t, peer.WhyReattach, at); again.at.How != wire.HowResumed || again.at.Applied != 6 {
+					t.Errorf("attach: %v %+v", again, again.at)
+				}
+			})
+		})
+	}
+}
+
 // A cold room that the store lost is not created anew for one who knows of it.
 func TestColdRoomThatTheStoreLost(t *testing.T) {
 	h := start(t, newMemStore(), "a#1", tallyKind(), fleetingKind())
@@ -183,7 +228,7 @@ func TestLastWriteIsRepeatedUntilItIsIn(t *testing.T) {
 		mem := newMemStore()
 		h := start(t, mem, "a#1", tallyKind())
 		calls := 0
-		h.store.onSave(func() error {
+		h.store.onWrite(func() error {
 			if calls++; calls == 2 { // the one under the new claim
 				return errDown
 			}
@@ -195,6 +240,31 @@ func TestLastWriteIsRepeatedUntilItIsIn(t *testing.T) {
 		if r := mem.saved("tally/one"); string(r.data) != "state" || calls != 3 {
 			t.Errorf("after %d calls: %+v", calls, r)
 		}
+	})
+}
+
+// A room that the store lost is not given up while the host that had it last may
+// write it again.
+func TestLostRoomMayComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := newMemStore()
+		h := start(t, mem, "a#1", tallyKind())
+		back := snapshot.ClaimRequest{Room: "tally/one", Holder: "b#1/1", Nonce: 7, Floor: 9, Incarnation: 5}
+		var other sync.WaitGroup
+		other.Go(func() {
+			time.Sleep(time.Second)
+			mem.mu.Lock()
+			defer mem.mu.Unlock()
+			got := mem.claim(back)
+			if err := errors.Join(got.Err, mem.save(snapshot.SaveRequest{Claim: got.Claim, Seq: 1, Data: []byte("state")})); err != nil {
+				t.Error(err)
+			}
+		})
+		loc, err := h.Activate(t.Context(), "tally/one", wire.ModeJoin, 9)
+		if code := wire.CodeOf(err).Code; code == wire.CodeStateLost || loc.Epoch != 0 && loc.Incarnation != 5 {
+			t.Errorf("%+v, %v", loc, err)
+		}
+		other.Wait()
 	})
 }
 

@@ -124,7 +124,8 @@ func (r *room) saved(now time.Time, err error) error {
 		fault.Point("save.acked")
 		r.heedStore(now)
 	case errors.Is(err, snapshot.ErrFenced):
-		return errFenced
+		s.again = true
+		return r.fenced()
 	case errors.Is(err, snapshot.ErrMissing):
 		s.again = true
 		r.reclaim(0)
@@ -169,10 +170,23 @@ func (r *room) reclaim(floor wire.Epoch) {
 	})
 }
 
+// fenced ends the copy, because another claim has the room. While the room is
+// being claimed again that other may be its own, granted just now: then the
+// answer to it, which is on its way, decides.
+func (r *room) fenced() error {
+	if r.save.reclaiming {
+		return nil
+	}
+	return errFenced
+}
+
 // reclaimed ends this copy in favour of one under the new claim.
 func (r *room) reclaimed(g *grant, err error) error {
 	var held *snapshot.HeldError
 	switch {
+	case err == nil && r.close.asked:
+		r.host.running.Go(func() { r.post(event{kind: evClosed, err: r.host.tombstone(r.ctx, g.Claim)}) })
+		return nil
 	case err == nil:
 		return &succession{*g}
 	case errors.As(err, &held):

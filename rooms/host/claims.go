@@ -85,7 +85,7 @@ func answered(err error) bool {
 func (h *Host) claimFor(ctx context.Context, k rooms.Kind, id wire.RoomID, mode wire.Mode, floor wire.Epoch) (grant, error) {
 	req := snapshot.ClaimRequest{Room: id, Mode: mode, Floor: floor}
 	if k.Durability != rooms.None() {
-		return h.claim(ctx, req)
+		return h.claimKept(ctx, req)
 	}
 	if mode == wire.ModeCreate {
 		req.Mode = wire.ModeJoinOrCreate // the record of a dead copy is no room
@@ -111,6 +111,23 @@ func (h *Host) claimFor(ctx context.Context, k rooms.Kind, id wire.RoomID, mode 
 		g, err = h.claim(ctx, req)
 	}
 	return g, err
+}
+
+// comesBackWithin is how long after a loss a room may come back: its host
+// notices by its next beat, and writes it again.
+const comesBackWithin = 1500 * time.Millisecond
+
+// claimKept claims a room that the store should have. One that it has lost may be
+// in another host's memory, which is about to write it again: nobody is told that
+// its state is lost before that had its time.
+func (h *Host) claimKept(ctx context.Context, req snapshot.ClaimRequest) (grant, error) {
+	for until := time.Now().Add(comesBackWithin); ; {
+		g, err := h.claim(ctx, req)
+		if !errors.Is(err, snapshot.ErrMissing) || time.Now().After(until) {
+			return g, err
+		}
+		sleep(ctx, claimRetryMost)
+	}
 }
 
 // tombstone ends an incarnation in the store. It tries until the store has

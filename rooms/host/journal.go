@@ -52,7 +52,7 @@ func (r *room) heedJournal(now time.Time) error {
 	if e := j.tail.fault.Swap(nil); e != nil {
 		switch err := *e; {
 		case errors.Is(err, snapshot.ErrFenced):
-			return errFenced
+			return r.fenced()
 		case errors.Is(err, snapshot.ErrMissing):
 			r.reclaim(0)
 		default:

@@ -231,6 +231,8 @@ func (r *room) handle(now time.Time, ev *event, payload []byte) error {
 		return r.closed(now, ev.err)
 	case evReclaimed:
 		return r.reclaimed(ev.grant, ev.err)
+	case evFenced:
+		return r.fenced()
 	case evReclaim:
 		r.reclaim(ev.floor)
 	case evSaveAgain:

@@ -36,6 +36,7 @@ const (
 	evSaved     // the writer's answer to a checkpoint
 	evClosed    // the store's answer to a tombstone
 	evReclaim   // the store has lost the room, or an epoch of it that was seen
+	evFenced    // another claim has the room
 	evReclaimed // its answer to the claim that follows
 	evSaveAgain // the store has lost data, of this room or another
 	evMove      // the room is to live on another host
@@ -46,7 +47,7 @@ const (
 )
 
 var eventNames = [eventKinds]string{
-	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "reclaimed", "save_again", "move",
+	"attach", "input", "skip", "leave", "detach", "port_down", "saved", "closed", "reclaim", "fenced", "reclaimed", "save_again", "move",
 	"act", "hand_over", "reserve",
 }
 

@@ -275,7 +275,7 @@ type view struct {
 	err    error             // calls fail
 	forget int               // so many claim calls lose their answer
 	beats  error             // of beats alone
-	saving func() error      // called before a save, which fails with its error
+	writes func() error      // called before saves and appends, which fail with its error
 	noted  func()            // called after a note
 	hand   func(before bool) // called before and after a hand-off; the answer is lost if the view fails then
 }
@@ -294,10 +294,20 @@ func (v *view) failBeats(err error) {
 	v.beats = err
 }
 
-func (v *view) onSave(f func() error) {
+func (v *view) onWrite(f func() error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.saving = f
+	v.writes = f
+}
+
+func (v *view) write() error {
+	v.mu.Lock()
+	f := v.writes
+	v.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f()
 }
 
 // hang makes calls wait until the returned function is called.
@@ -391,21 +401,20 @@ func (v *view) Check(ctx context.Context, cs []snapshot.Claim) ([]error, error) 
 }
 
 func (v *view) Save(ctx context.Context, qs []snapshot.SaveRequest) ([]error, error) {
+	if err := v.write(); err != nil {
+		return nil, err
+	}
 	if err := v.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer v.memStore.mu.Unlock()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.saving != nil {
-		if err := v.saving(); err != nil {
-			return nil, err
-		}
-	}
 	return each(qs, v.save), nil
 }
 
 func (v *view) Append(ctx context.Context, qs []snapshot.AppendRequest) ([]error, error) {
+	if err := v.write(); err != nil {
+		return nil, err
+	}
 	if err := v.enter(ctx); err != nil {
 		return nil, err
 	}
