@@ -36,7 +36,7 @@ type Config struct {
 
 	// OnEvent gets every event of every room, one at a time and in order. It
 	// holds up the connection while it runs: it must not block, nor call
-	// Close, Join, Leave, Settle, Ready or List. Send is fine. The event and
+	// Close, Join, Leave, Settle, Ready, List, Browse or Watch. Send is fine. The event and
 	// what it points to are valid during the call only.
 	OnEvent func(*Room, Event)
 
@@ -110,6 +110,7 @@ type Client struct {
 	conn     *conn // nil between connections
 	rooms    []*Room
 	lists    []*listing
+	browses  []*browse
 	lastRef  uint32
 	scratch  []byte
 	tries    int

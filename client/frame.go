@@ -126,6 +126,12 @@ func (c *Client) connection(n *conn, t wire.Type, msg []byte) error {
 			return c.garbled(err)
 		}
 		c.listed(f.Ref, &f, nil)
+	case wire.TypePage:
+		f, err := wire.DecodePage(msg)
+		if err != nil {
+			return c.garbled(err)
+		}
+		return c.paged(&f)
 	}
 	return nil
 }
@@ -135,6 +141,10 @@ func (c *Client) failed(n *conn, f wire.ErrorFrame) {
 	if f.Ref != 0 {
 		if r := c.asker(f.Ref); r != nil {
 			r.refused(f.Error)
+			return
+		}
+		if b := c.browsing(f.Ref); b != nil {
+			b.fail(&f.Error)
 			return
 		}
 		c.listed(f.Ref, nil, &f.Error)

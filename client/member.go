@@ -30,6 +30,10 @@ func (r *Room) request() {
 	}
 	r.c.lastRef = max(r.c.lastRef+1, 1)
 	r.asked, r.askedAt = r.c.lastRef, time.Now()
+	if r.filter != nil && r.token == nil && n.welcome.Minor < 1 {
+		r.end(&wire.Error{Code: wire.CodeUnavailable, Text: "gateway " + n.welcome.Gateway + " is of an older version, without filters"})
+		return
+	}
 	frame := r.join(r.asked)
 	if r.token != nil {
 		frame = wire.Resume{Ref: r.asked, Token: r.token, At: r.at, Data: r.data}.Append(nil)

@@ -62,8 +62,8 @@ func (c *Client) Join(ctx context.Context, mode wire.Mode, kind, name string, da
 }
 
 // Find is Join with wire.ModeAny for a room that the filter takes; one that is
-// made has its labels and its pool. Gateways of before minor version 1 don't
-// answer it: ctx ends the wait.
+// made has its labels and its pool. With a filter, gateways of before minor
+// version 1 are answered for with wire.CodeUnavailable.
 func (c *Client) Find(ctx context.Context, kind string, filter wire.Filter, data []byte) (*Room, error) {
 	if err := filter.Check(); err != nil {
 		return nil, fmt.Errorf("find room of kind %s: %w", kind, err)

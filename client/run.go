@@ -140,11 +140,14 @@ func (c *Client) open(n *conn) {
 	if c.lastErr = nil; !isClosed(c.opens) {
 		close(c.opens)
 	}
-	for _, r := range c.rooms {
+	for _, r := range append([]*Room(nil), c.rooms...) {
 		r.request()
 	}
 	for _, l := range c.lists {
 		n.out = append(n.out, l.frame)
+	}
+	for _, b := range c.browses {
+		b.ask(c)
 	}
 	c.late()
 	c.mu.Unlock()
@@ -206,6 +209,9 @@ func (c *Client) over(cause error) {
 		l.answer(nil, cause)
 	}
 	c.lists = nil
+	for _, b := range c.browses {
+		b.fail(cause)
+	}
 	c.mu.Unlock()
 	c.deliver()
 }

@@ -124,6 +124,7 @@ func FuzzMeta(f *testing.F) {
 }
 
 func someBodies() map[uint8][]byte {
+	reef := wire.Filter{Pool: "gold", Labels: map[string]string{"map": "reef"}, Seats: 2, Build: "v1"}
 	at := place{Room: "chat/a", Node: MakeNodeID("h1", 1), Addr: "127.0.0.1:1", Epoch: 5, Incarnation: 4}
 	return map[uint8][]byte{
 		0:            encode(at),
@@ -137,6 +138,12 @@ func someBodies() map[uint8][]byte {
 		callConfirm:  encode(confirmCall{Node: MakeNodeID("h1", 1), Addr: "127.0.0.1:1"}),
 		4:            encode(confirmReply{Gone: true}),
 		callBuried:   encode(buriedCall{Node: MakeNodeID("h1", 1)}),
+		5:            encode(locateCall{Room: "chat/", Mode: wire.ModeAny, Filter: &reef, Member: 9, NotRooms: []wire.RoomID{"chat/b"}}),
+		6:            encode(activateCall{Room: "chat/a", Mode: wire.ModeCreate, Made: &Made{Labels: map[string]string{"map": "reef"}, By: at.Node}}),
+		7:            encode(openCall{Kind: "chat", Most: 9, Filter: reef, ByName: true, After: "a"}),
+		8:            encode(openReply{Rooms: []OpenRoom{{Room: "chat/a", Max: 2, Reserved: 1, Epoch: 5, Rev: 7, By: at.Node, AgeMS: 12}}, More: true, Has: 3}),
+		callReserve:  encode(Reservation{Room: "chat/a", Member: 9, Filter: reef}),
+		9:            encode(reserveReply{Room: &OpenRoom{Room: "chat/a", Members: 2, Max: 2}, Refused: wire.CodeRoomFull, Text: "no seat"}),
 	}
 }
 
@@ -145,17 +152,17 @@ func recode(kind uint8, p []byte) (out []byte, err error) {
 	switch kind {
 	case 0:
 		return again[place](p)
-	case callLocate:
+	case callLocate, 5:
 		return again[locateCall](p)
 	case callEntries:
 		return again[entriesCall](p)
-	case callActivate:
+	case callActivate, 6:
 		return again[activateCall](p)
 	case 1, 2:
 		return again[activateReply](p)
-	case callOpen:
+	case callOpen, 7:
 		return again[openCall](p)
-	case 3:
+	case 3, 8:
 		return again[openReply](p)
 	case callConfirm:
 		return again[confirmCall](p)
@@ -163,6 +170,10 @@ func recode(kind uint8, p []byte) (out []byte, err error) {
 		return again[confirmReply](p)
 	case callBuried:
 		return again[buriedCall](p)
+	case callReserve:
+		return again[Reservation](p)
+	case 9:
+		return again[reserveReply](p)
 	}
 	return nil, fmt.Errorf("kind %d", kind)
 }
@@ -195,16 +206,22 @@ func TestBodiesAreBounded(t *testing.T) {
 		many.Changes = append(many.Changes, change{place: place{Room: "chat/a", Node: MakeNodeID("h1", 1)}})
 	}
 	for what, err := range map[string]error{
-		"too many changes": second(decode[entriesCall](encode(many))),
-		"too many open":    second(decode[openReply](encode(openReply{Rooms: make([]OpenRoom, maxOpen+1)}))),
-		"no such mode":     second(decode[locateCall](encode(locateCall{Room: "chat/a", Mode: 9}))),
-		"no such room":     second(decode[locateCall](encode(locateCall{Room: "chat/a b"}))),
-		"any, no kind":     second(decode[locateCall](encode(locateCall{Mode: wire.ModeAny}))),
-		"activate any":     second(decode[activateCall](encode(activateCall{Room: "chat/a", Mode: wire.ModeAny}))),
-		"no such node":     second(decode[buriedCall](encode(buriedCall{Node: "x"}))),
-		"empty reply":      second(decode[activateReply](encode(activateReply{}))),
-		"body too big":     second(decode[buriedCall](make([]byte, maxBody+1))),
-		"negative most":    second(decode[openCall](encode(openCall{Kind: "chat", Most: -1}))),
+		"too many changes":               second(decode[entriesCall](encode(many))),
+		"too many open":                  second(decode[openReply](encode(openReply{Rooms: make([]OpenRoom, maxOpen+1)}))),
+		"no such mode":                   second(decode[locateCall](encode(locateCall{Room: "chat/a", Mode: 9}))),
+		"no such room":                   second(decode[locateCall](encode(locateCall{Room: "chat/a b"}))),
+		"any, no kind":                   second(decode[locateCall](encode(locateCall{Mode: wire.ModeAny}))),
+		"activate any":                   second(decode[activateCall](encode(activateCall{Room: "chat/a", Mode: wire.ModeAny}))),
+		"no such node":                   second(decode[buriedCall](encode(buriedCall{Node: "x"}))),
+		"empty reply":                    second(decode[activateReply](encode(activateReply{}))),
+		"body too big":                   second(decode[buriedCall](make([]byte, maxBody+1))),
+		"a seat for nobody":              second(decode[Reservation](encode(Reservation{Room: "chat/a"}))),
+		"a filter that is none":          second(decode[Reservation](encode(Reservation{Room: "chat/a", Member: 1, Filter: wire.Filter{Seats: -1}}))),
+		"no answer":                      second(decode[reserveReply](encode(reserveReply{}))),
+		"labels of a room that is there": second(decode[activateCall](encode(activateCall{Room: "chat/a", Made: &Made{}}))),
+		"too many passed over":           second(decode[locateCall](encode(locateCall{Room: "chat/", Mode: wire.ModeAny, NotRooms: make([]wire.RoomID, MaxNotRooms+1)}))),
+		"negative seats":                 second(decode[openReply](encode(openReply{Rooms: []OpenRoom{{Room: "chat/a", Members: -1}}}))),
+		"negative most":                  second(decode[openCall](encode(openCall{Kind: "chat", Most: -1}))),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", what)

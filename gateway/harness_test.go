@@ -56,6 +56,7 @@ type fakeDirectory struct {
 	open       []directory.OpenRoom
 	more       bool
 	queries    []directory.Query
+	listErr    error
 }
 
 func (d *fakeDirectory) put(at directory.Location) {
@@ -118,7 +119,7 @@ func (d *fakeDirectory) List(_ context.Context, q directory.Query) (directory.Li
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.queries = append(d.queries, q)
-	return directory.Listing{Rooms: slices.Clone(d.open), More: d.more, Asked: 3, Answered: 2}, nil
+	return directory.Listing{Rooms: slices.Clone(d.open), More: d.more, Asked: 3, Answered: 2, Share: 0.64}, d.listErr
 }
 
 func (d *fakeDirectory) listed() []directory.Query {

@@ -44,6 +44,7 @@ type joinSettings struct {
 	stay                   bool
 	wait                   time.Duration
 	rate                   int
+	filter                 filterFlags
 
 	kind, room string
 	token      []byte
@@ -64,15 +65,16 @@ func runJoin(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		}
 		return os.Getenv(name)
 	}
-	f.Operands("KIND/ROOM (KIND with --mode any)")
+	f.Operands("KIND/ROOM, or KIND for any open room")
 	f.List(&s.gateways, "gateway", "URL", "a gateway, as ws://HOST:PORT; without one, those of limpet dev, or ws://127.0.0.1:8080", checkGateway)
-	f.String(&s.mode, "mode", "join-or-create", "MODE", "join, create, join-or-create, or any: any open room of the kind",
+	f.String(&s.mode, "mode", "join-or-create", "MODE", "join, create, join-or-create, or any: any open room of the kind, which a KIND alone means, too",
 		daemon.OneOf("join", "create", "join-or-create", "any"))
 	f.String(&s.data, "data", "", "JSON", "what the room gets with the join (the variable is not read: it is another program's)", checkJSON)
 	f.String(&s.name, "name", "", "NAME", "the player's name: short for a \"name\" in the data (the variable is not read)")
 	f.String(&s.file, "token", "", "FILE", "file with the token for the gateway")
 	f.Bool(&s.stay, "stay", "go on after the end of standard input")
 	f.Duration(&s.wait, "wait", 10*time.Second, 0, time.Hour, "how long to wait for a gateway, for the room, and at the end for durable inputs")
+	s.filter.register(f)
 	f.Int(&s.rate, "rate", 100, 1, 100_000, "inputs a second at most; gateways cut who sends too many")
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		args = append(append([]string(nil), args[1:]...), args[0])
@@ -114,12 +116,21 @@ func (s *joinSettings) check(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("want one KIND/ROOM, got %d arguments", len(args))
 	}
-	s.kind, s.room, _ = strings.Cut(args[0], "/")
+	room := false
+	if s.kind, s.room, room = strings.Cut(args[0], "/"); !room {
+		s.mode = "any"
+	}
 	if err := wire.CheckKind(s.kind); err != nil {
 		return err
 	}
 	if s.mode == "any" && s.room != "" {
 		return fmt.Errorf("room %q: --mode any takes a KIND alone", s.room)
+	}
+	if err := s.filter.check(); err != nil {
+		return err
+	}
+	if s.mode != "any" && !s.filter.asks.IsZero() {
+		return fmt.Errorf("room %q is named: a filter is for any room of a KIND", s.room)
 	}
 	if err := wire.CheckName(s.room); s.mode != "any" && err != nil {
 		return err
@@ -188,7 +199,7 @@ func (j *joiner) run(ctx context.Context, in io.Reader) error {
 	defer c.Close()
 	joining, cancel := context.WithTimeout(ctx, j.set.wait)
 	defer cancel()
-	r, err := c.Join(joining, joinModes[j.set.mode], j.set.kind, j.set.room, []byte(j.set.data))
+	r, err := j.join(joining, c)
 	if err != nil {
 		return j.fail(err)
 	}
@@ -196,6 +207,13 @@ func (j *joiner) run(ctx context.Context, in io.Reader) error {
 		return err
 	}
 	return j.finish(ctx, r)
+}
+
+func (j *joiner) join(ctx context.Context, c *client.Client) (*client.Room, error) {
+	if j.set.mode == "any" {
+		return c.Find(ctx, j.set.kind, j.set.filter.asks, []byte(j.set.data))
+	}
+	return c.Join(ctx, joinModes[j.set.mode], j.set.kind, j.set.room, []byte(j.set.data))
 }
 
 // finish waits for durable inputs and leaves: in a hurry after an interrupt.

@@ -300,7 +300,7 @@ func TestJoinWithoutGatewayIsStatusOne(t *testing.T) {
 
 func TestJoinWithBadUsageIsStatusTwo(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"chat"}, {"Chat/lobby"}, {"chat/lob by"}, {"chat/lobby", "extra"},
+		{}, {"Chat"}, {"Chat/lobby"}, {"chat", "--mode", "any", "--seats", "-1"}, {"chat/lobby", "--pool", "gold"}, {"chat", "--room-label", "x"}, {"chat/lob by"}, {"chat/lobby", "extra"},
 		{"chat/lobby", "--mode", "sit"}, {"chat/lobby", "--mode", "any"}, {"chat/lobby", "--gateway", "http://x"},
 		{"chat/lobby", "--data", "{"}, {"chat/lobby", "--data", "[]", "--name", "Ann"}, {"chat/lobby", "--rate", "0"},
 		{"chat/lobby", "--token", "/nonexistent"}, {"chat/lobby", "--data", `"` + strings.Repeat("x", 5000) + `"`},

@@ -31,6 +31,7 @@ func commands() []command {
 		{"join", "join a room: lines in are inputs, events come out as JSON", func(ctx context.Context, args []string, s streams) int {
 			return runJoin(ctx, args, s.in, s.out, s.err)
 		}},
+		{"rooms", "list the open rooms of a kind, as players may see them", runRooms},
 		{"rehearse", "load a store's rooms into a build, read only", offline("rehearse")},
 		{"replay", "run a room's journal again, event by event", offline("replay")},
 		{"move", "move a live room to another host", runMove},

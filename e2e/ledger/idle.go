@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/limpet-games/limpet/rooms"
@@ -28,3 +29,30 @@ func (i *idle) Measure(_ rooms.Room, set func(string, float64)) { set("score", i
 func (*idle) Join(rooms.Room, rooms.Member, []byte) error  { return nil }
 func (*idle) Input(rooms.Room, rooms.Member, []byte)       {}
 func (*idle) Leave(rooms.Room, rooms.Member, rooms.Reason) {}
+
+// TableKind makes rooms of fifty seats. An input KEY=VALUE sets a label, and one
+// of "lock" has the room take nobody any more.
+func TableKind(name string) rooms.Kind {
+	return rooms.Kind{Name: name, New: func() rooms.Handler { return &table{} }, MaxMembers: 50, Durability: rooms.Checkpoint(time.Second)}
+}
+
+type table struct{ state struct{ Inputs int } }
+
+func (t *table) State() any { return &t.state }
+
+func (t *table) Input(r rooms.Room, _ rooms.Member, data []byte) {
+	t.state.Inputs++
+	if string(data) == "lock" {
+		r.SetLocked(true)
+	} else if key, value, ok := strings.Cut(string(data), "="); ok {
+		labels := r.Labels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[key] = value
+		r.SetLabels(labels)
+	}
+}
+
+func (*table) Join(rooms.Room, rooms.Member, []byte) error  { return nil }
+func (*table) Leave(rooms.Room, rooms.Member, rooms.Reason) {}

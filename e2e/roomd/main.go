@@ -26,6 +26,7 @@ func main() {
 		ledger.FleetingKind("ledger-none"),
 		pace.Kind("pace", rooms.Checkpoint(time.Second)),
 		pace.Kind("pace-none", rooms.None()),
+		ledger.TableKind("table"),
 		ledger.IdleKind("idle-a"), ledger.IdleKind("idle-b"), ledger.IdleKind("idle-c"), ledger.IdleKind("idle-d"),
 	)
 }

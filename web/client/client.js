@@ -1,10 +1,11 @@
 import { Backoff } from './backoff.js';
-import { encode, fromBytes, Mode, SUBPROTOCOL, toBytes, Type } from './codec.js';
+import { encode, Mode, SUBPROTOCOL, toBytes, Type } from './codec.js';
 import { isFinalClose, LimpetError } from './codes.js';
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { memo } from './persist.js';
 import { Room } from './room.js';
+import { filterBytes, roomList, Watch } from './watch.js';
 
 const STABLE_MS = 10_000; // a connection this old starts the back-off anew
 const REQUEST_MS = 10_000;
@@ -21,6 +22,7 @@ const defaultEnv = () => ({
 export class Client extends Emitter {
   #rooms = new Set();
   #lists = new Map(); // ref -> request
+  #watches = new Set();
   #ref = 0;
   #connection = null;
   #retry = null;
@@ -52,15 +54,16 @@ export class Client extends Emitter {
   }
 
   /** Becomes a member of a room; rejects with a LimpetError if it may not. */
-  join(kind, name = '', { data, mode = name ? 'joinOrCreate' : 'any', persist = false, position = 'fresh', limits } = {}) {
+  join(kind, name = '', { data, mode = name ? 'joinOrCreate' : 'any', filter, persist = false, position = 'fresh', limits } = {}) {
     if (this.state === 'closed') return Promise.reject(new LimpetError(300, 'this client is closed'));
     if (!(mode in Mode)) return Promise.reject(new TypeError(`mode ${mode}: want ${Object.keys(Mode).join(', ')}`));
+    if (filter && mode !== 'any') return Promise.reject(new TypeError(`a filter with mode ${mode}: it is for any room of a kind`));
     let room;
     try {
       const saves = persist ? memo(persist === true ? globalThis.sessionStorage : persist, `limpet:${kind}/${name}`) : null;
       const saved = saves?.load() ?? null;
       if (saved && position !== 'kept') saved.at = null;
-      room = new Room(this.#link(), { kind, name, mode, data, memo: saves, saved, limits });
+      room = new Room(this.#link(), { kind, name, mode, filter: filterBytes(filter), data, memo: saves, saved, limits });
     } catch (err) {
       return Promise.reject(err);
     }
@@ -69,15 +72,43 @@ export class Client extends Emitter {
     return room.ready;
   }
 
-  /** Joinable rooms of a kind, with how many hosts were asked and answered. */
-  rooms(kind, { most = 100 } = {}) {
+  /** Joinable rooms of a kind, by name, with how complete that is. */
+  rooms(kind, { most = 100, after = '', filter } = {}) {
     return new Promise((resolve, reject) => {
       if (this.state === 'closed') { reject(new LimpetError(300, 'this client is closed')); return; }
       const ref = this.#nextRef();
       const timer = this.env.setTimeout(() => this.#listed(ref, null, new LimpetError(204)), REQUEST_MS);
-      this.#lists.set(ref, { resolve, reject, timer, bytes: encode.list({ ref, kind, most }) });
-      if (this.state === 'open') this.#connection.send(this.#lists.get(ref).bytes);
+      this.#lists.set(ref, { resolve, reject, timer, query: { ref, kind, most, after, filter: filterBytes(filter) } });
+      if (this.state === 'open') this.#askList(this.#lists.get(ref).query);
     });
+  }
+
+  /**
+   * Shows joinable rooms of a kind, and shows them again whenever they have
+   * changed, about once a second at most. Returns a function that stops it.
+   */
+  watch(kind, options, show, failed) {
+    if (this.state === 'closed') throw new LimpetError(300, 'this client is closed');
+    const client = this;
+    const w = new Watch({
+      env: this.env,
+      get minor() { return client.#minor; },
+      send: (bytes) => client.#connection?.send(bytes),
+      nextRef: () => client.#nextRef(),
+      forget: (watch) => client.#watches.delete(watch),
+    }, kind, options, show, failed);
+    this.#watches.add(w);
+    if (this.state === 'open') w.ask();
+    return () => w.stop();
+  }
+
+  get #minor() { return this.#connection?.welcome?.minor ?? 0; }
+
+  // Gateways of the first minor version have lists alone.
+  #askList(query) {
+    if (this.#minor >= 1) this.#connection.send(encode.browse(query));
+    else if (query.filter.length === 0 && query.after === '') this.#connection.send(encode.list(query));
+    else this.#listed(query.ref, null, new LimpetError(203, 'the gateway is of an older version, without filters'));
   }
 
   /** Ends the connection and the back-off. Memberships are not left: their places are kept for the grace. */
@@ -102,6 +133,7 @@ export class Client extends Emitter {
     return {
       env: this.env,
       get open() { return client.state === 'open'; },
+      get minor() { return client.#minor; },
       get rtt() { return client.rtt; },
       get buffered() { return client.#connection?.buffered ?? 0; },
       get inputLimit() { return client.#connection?.welcome?.inputLimit || client.inputLimit || MAX_INPUT; },
@@ -150,11 +182,14 @@ export class Client extends Emitter {
     this.openedAt = this.env.now();
     this.emit('open', { gateway: welcome.gateway, url: connection.url });
     for (const room of this.#rooms) this.#request(room);
-    for (const { bytes } of this.#lists.values()) connection.send(bytes);
+    for (const { query } of [...this.#lists.values()]) this.#askList(query);
+    for (const w of this.#watches) w.ask();
   }
 
   #request(room) {
-    if (this.state === 'open') this.#connection.send(room._request(this.#nextRef()));
+    if (this.state !== 'open') return;
+    const bytes = room._request(this.#nextRef());
+    if (bytes) this.#connection.send(bytes);
   }
 
   #ended(connection, end) {
@@ -166,6 +201,7 @@ export class Client extends Emitter {
     if (isFinalClose(end.code)) { this.#finish(new LimpetError(end.code, end.text), true); return; }
     this.#tryLater(end);
     if (wasOpen) this.emit('dropped', end);
+    for (const w of this.#watches) w.dropped();
     for (const room of [...this.#rooms]) this.#roomDropped(room, end);
   }
 
@@ -204,6 +240,7 @@ export class Client extends Emitter {
     switch (f.type) {
       case Type.Joined: this.#byRef(f.ref)?._joined(f, this.gateway); break;
       case Type.Rooms: this.#listed(f.ref, f); break;
+      case Type.Page: this.#paged(f); break;
       case Type.GoAway: this.#goAway(connection, f); break;
       case Type.Error: this.#error(f); break;
       default: this.#byHandle(f.handle)?._frame(f);
@@ -217,6 +254,8 @@ export class Client extends Emitter {
     const err = new LimpetError(f.code, f.text, f.retryMs);
     if (f.ref !== 0) {
       if (this.#lists.has(f.ref)) { this.#listed(f.ref, null, err); return; }
+      const watch = this.#watching(f.ref);
+      if (watch) { watch.refused(err); return; }
       this.#byRef(f.ref)?._refused(f.code, f.text, f.retryMs, (ms) => this.backoff.after(ms));
     } else if (f.handle !== 0) this.#byHandle(f.handle)?._frame(f);
     else this.emit('error', err);
@@ -229,10 +268,17 @@ export class Client extends Emitter {
     this.env.clearTimeout(request.timer);
     try {
       if (err) throw err;
-      request.resolve({ rooms: f.json.length ? JSON.parse(fromBytes(f.json)) ?? [] : [], asked: f.asked, answered: f.answered });
+      request.resolve(roomList(f));
     } catch (e) {
       request.reject(e);
     }
+  }
+
+  #watching(ref) { for (const w of this.#watches) if (w.ref === ref) return w; return null; }
+
+  #paged(f) {
+    if (this.#lists.has(f.ref)) this.#listed(f.ref, f);
+    else this.#watching(f.ref)?.page(f);
   }
 
   #finish(err, forget) {
@@ -243,6 +289,8 @@ export class Client extends Emitter {
     this.#connection = null;
     connection?.end('closed');
     for (const ref of [...this.#lists.keys()]) this.#listed(ref, null, err);
+    for (const w of this.#watches) { w.dropped(); w.failed(err); }
+    this.#watches.clear();
     for (const room of [...this.#rooms]) {
       if (!forget) room._memo = null; // a reload may still come back to it
       room._over(err.code, err.text);

@@ -41,11 +41,25 @@ export interface InputLimits {
   maxBytes?: number;
 }
 
+/** Which rooms of a kind will do. */
+export interface Filter {
+  /** The part of the kind's rooms: their label `pool`. Without it a join gets rooms of no pool, a list those of all. */
+  pool?: string;
+  /** Labels that a room must have, among others; one that is made gets them. */
+  labels?: Record<string, string>;
+  /** Open seats that it must have; default 1. */
+  seats?: number;
+  /** The version of its host's program. */
+  build?: string;
+}
+
 export interface JoinOptions {
   /** What the room learns of you; at most 4 KiB. */
   data?: Data;
   /** Default: joinOrCreate with a name, any without one. */
   mode?: JoinMode;
+  /** With mode any: which rooms will do. */
+  filter?: Filter;
   /** Keep what a reload needs in sessionStorage, or in the storage given. */
   persist?: boolean | Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
   /** After a reload: 'fresh' (default) gets full state again, 'kept' goes on from the last message. */
@@ -140,6 +154,8 @@ export interface RoomInfo {
   room: string;
   members: number;
   max: number;
+  /** Seats that are kept for players on their way. */
+  reserved?: number;
   /** False while it takes no new members. */
   open?: boolean;
   labels?: Record<string, string>;
@@ -150,6 +166,18 @@ export interface RoomList {
   /** Hosts that were asked, and that answered. */
   asked: number;
   answered: number;
+  /** The part of those hosts' rooms, 0 to 1, that the list speaks for. */
+  covered?: number;
+  /** `after` of the next page; empty: there is none. */
+  next?: string;
+}
+
+export interface ListOptions {
+  /** Rooms of a page; at most 200. */
+  most?: number;
+  /** Begin behind this name. */
+  after?: string;
+  filter?: Filter;
 }
 
 export interface Stats {
@@ -181,8 +209,14 @@ export interface Client {
   readonly stats: Stats;
   /** Joins; rejects with a LimpetError when it may not. A name is needed unless the mode is 'any'. */
   join(kind: string, name?: string, options?: JoinOptions): Promise<Room>;
-  /** Lists joinable rooms of a kind, at most `most` (default 100). */
-  rooms(kind: string, options?: { most?: number }): Promise<RoomList>;
+  /** Lists joinable rooms of a kind by name, at most `most` (default 100). */
+  rooms(kind: string, options?: ListOptions): Promise<RoomList>;
+  /**
+   * Shows a page of joinable rooms, and again whenever it has changed, about once a
+   * second at most, over all connections. `failed` hears why there is none now.
+   * Returns a function that stops it.
+   */
+  watch(kind: string, options: ListOptions, show: (list: RoomList) => void, failed?: (err: LimpetError) => void): () => void;
   /** Ends the connection without leaving the rooms. */
   close(): void;
   /** For tests: kills the socket as a broken network would. */

@@ -20,9 +20,9 @@ class Payload {
  * start with an underscore belong to the client that made it.
  */
 export class Room extends Emitter {
-  constructor(link, { kind, name, mode, data, memo, saved, limits }) {
+  constructor(link, { kind, name, mode, filter, data, memo, saved, limits }) {
     super();
-    this._link = link; // {send, env, buffered, open, reconnect, forget, inputLimit}
+    this._link = link; // {send, env, buffered, open, minor, reconnect, forget, inputLimit}
     this.kind = kind;
     this.name = name;
     this.member = 0;
@@ -32,6 +32,7 @@ export class Room extends Emitter {
     this.incarnation = 0;
     this.storeRunning = true;
     this._mode = mode;
+    this._filter = filter ?? new Uint8Array(0);
     this._data = toBytes(data);
     if (this._data.length > MAX_JOIN_DATA) throw new RangeError(`join data of ${this._data.length} bytes: want at most ${MAX_JOIN_DATA}`);
     this._memo = memo;
@@ -84,12 +85,15 @@ export class Room extends Emitter {
     if (saved.at) this._at = saved.at;
   }
 
-  // The request that (re)opens this membership on a new connection.
+  // The request that (re)opens this membership on a new connection; null where that can't be said there.
   _request(ref) {
     const { _data: data, kind, name } = this;
     this._ref = ref;
     if (this._token) return encode.resume({ ref, token: this._token, ...this._at, data });
-    return encode.join({ ref, mode: Mode[this._mode], kind, name, data });
+    if (this._filter.length === 0) return encode.join({ ref, mode: Mode[this._mode], kind, name, data });
+    if (this._link.minor >= 1) return encode.find({ ref, kind, filter: this._filter, data });
+    this._over(203, 'the gateway is of an older version, without filters');
+    return null;
   }
 
   // The connection is gone.

@@ -21,7 +21,7 @@ const hud = new Hud(model);
 const panel = new Panel(client);
 const ownPlace = () => (model.me?.seen ? view.screen(model.me.x, model.me.y) : null);
 const controls = new Controls($('pool'), { ownPlace });
-const lobby = new Lobby({ list: () => client.rooms(KIND), enter });
+const lobby = new Lobby({ watch: (options, show, failed) => client.watch(KIND, options, show, failed), enter });
 const dev = new Dev({ client, host: () => room?.host ?? '', said: (text) => panel.log('break', text) });
 let room = null;
 
@@ -31,20 +31,20 @@ function gatewayURLs() {
   return given.length > 0 ? given : [`${location.protocol === 'https:' ? 'wss:' : 'ws:'}//${location.host}/`];
 }
 
-async function enter(pool, mode) {
+async function enter(pool, mode, filter) {
   lobby.busy(true);
   try {
-    play(await joined(pool, mode));
+    play(await joined(pool, mode, filter));
   } catch (err) {
-    lobby.show(err.reason === 'room_full' ? `${pool} is full.` : `Could not join ${pool}: ${err.message}`);
+    lobby.show(err.reason === 'room_full' ? `${pool || 'Every pool'} is full.` : `Could not join ${pool || 'a pool'}: ${err.message}`);
   } finally { lobby.busy(false); }
 }
 
 // A cluster that is just starting, or busy, says "later": try a few times.
-async function joined(pool, mode) {
+async function joined(pool, mode, filter) {
   for (let tries = 1; ; tries++) {
     try {
-      return await client.join(KIND, pool, { mode, data: lobby.profile, persist: true });
+      return await client.join(KIND, pool, { mode, filter, data: lobby.profile, persist: true });
     } catch (err) {
       if (!err.retryable || err.reason === 'room_full' || tries === TRIES) throw err;
       await new Promise((resolve) => { setTimeout(resolve, Math.max(err.retryMs, 300) * (0.5 + Math.random())); });
@@ -192,11 +192,17 @@ window.limpetDemo = {
   get dev() { return dev.on ? dev.nodes : null; },
 };
 
+function found() {
+  try { return JSON.parse(sessionStorage.getItem(`limpet:${KIND}/`))?.name ?? ''; } catch { return ''; }
+}
+
 function shown(p) {
   return p && { id: p.id, slot: p.slot, name: p.name, x: p.x, y: p.y, score: p.score, string: p.string, away: p.away, clinging: p.clinging, me: p.slot === model.slot };
 }
 
 const pool = poolFromHash(location.hash);
 lobby.show();
-if (pool && sessionStorage.getItem(`limpet:${KIND}/${pool}`)) enter(pool, 'joinOrCreate'); // a reload: on with it
+// A reload: on with it. Who was given a pool asks for any again, and gets it back.
+if (pool && sessionStorage.getItem(`limpet:${KIND}/${pool}`)) enter(pool, 'joinOrCreate');
+else if (pool && found() === pool) enter('', 'any');
 requestAnimationFrame(frame);

@@ -92,6 +92,48 @@ async function settle(page, rock) {
   }
 }
 
+/** A third player clicks through the lobby: sees it change, turns its pages,
+ * asks for seats, joins from the list, and is given any pool. */
+async function lobby(ann, pool) {
+  const context = await browser.newContext({ viewport: { width: 900, height: 800 } });
+  const page = await context.newPage();
+  page.on('pageerror', (err) => errors.push(`lobby: ${err.stack ?? err}`));
+  await page.goto(base);
+  const row = (name) => page.locator('#pools button', { hasText: name });
+  await row(pool).waitFor({ timeout: PATIENCE });
+  await page.waitForFunction(() => document.querySelector('#pools').dataset.hosts === '3/3', null, { timeout: PATIENCE });
+  assert.match(await row(pool).innerText(), /2 \/ 50/);
+  await page.fill('#name', 'Cid');
+  await row(pool).click();
+  await until('Cid plays in the pool of the list', page, (id) => window.limpetDemo.state === 'joined' && window.limpetDemo.room === id, `arena/${pool}`);
+  await page.click('#out');
+  await until('Cid is in the lobby again', page, () => window.limpetDemo.state === 'lobby');
+
+  // Seven more pools, made behind its back, come up by themselves, on two pages.
+  await page.evaluate(async (tag) => {
+    const { connect } = await import('./client/limpet.js');
+    window.others = connect(location.href.replace(/^http/, 'ws').replace(/#.*/, ''));
+    for (let i = 0; i < 7; i++) await window.others.join('arena', `aaa-${tag}-${i}`, { data: { name: 'Dan', hue: 18 } });
+  }, pool);
+  await row(`aaa-${pool}-5`).waitFor({ timeout: PATIENCE });
+  assert.equal(await page.locator('#pools button').count(), 6);
+  await shot(page, 'lobby');
+  await page.click('#more');
+  await row(`aaa-${pool}-6`).waitFor({ timeout: PATIENCE });
+  await page.click('#back');
+  await row(`aaa-${pool}-0`).waitFor({ timeout: PATIENCE });
+  await page.selectOption('#party', '20');
+  await row(`aaa-${pool}-0`).waitFor({ timeout: PATIENCE });
+  await page.evaluate(() => { history.replaceState(null, '', location.pathname); window.dispatchEvent(new HashChangeEvent('hashchange')); });
+  await page.click('#play');
+  await until('Cid is given a pool', page, () => window.limpetDemo.state === 'joined' && window.limpetDemo.me);
+  const given = (await page.evaluate(() => window.limpetDemo.room));
+  await page.reload();
+  await until('a reload takes Cid up again there', page, (id) => window.limpetDemo.state === 'joined' && window.limpetDemo.room === id, given);
+  console.log(`ok: the lobby is live, has pages, and gives ${given}`);
+  await context.close();
+}
+
 async function shot(page, name) { if (shots) await page.screenshot({ path: join(shots, `${name}.png`) }); }
 
 const pool = `test-${Date.now().toString(36)}`;
@@ -137,6 +179,7 @@ try {
     await shot(ann, `after-${what}`);
     console.log(`ok: ${what}: name, place and score kept (${took} ms)`);
   }
+  await lobby(ann, pool);
   // And all of it still plays.
   const from = (await look(ann)).me;
   await walk(ann, { x: from.x + 200, y: from.y + 120 }, 40);

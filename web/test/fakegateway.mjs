@@ -33,9 +33,11 @@ class Session {
 
   #frame(bytes) {
     const f = heard(bytes);
-    if (f.is === 'hello') { this.instance = Buffer.from(f.instance).toString('hex'); this.send(say.welcome({ gateway: 'gateway-1' })); }
+    if (f.is === 'hello') { this.instance = Buffer.from(f.instance).toString('hex'); this.send(say.welcome({ gateway: 'gateway-1', minor: 1 })); }
     if (f.is === 'ping') this.send(say.pong(f.echo));
     if (f.is === 'list') this.send(say.rooms(f.ref, listing(f.kind)));
+    if (f.is === 'browse') this.send(say.page(f.ref, listing(f.kind)));
+    if (f.is === 'find') this.#join(f.ref, 'lobby', Math.floor(Math.random() * 2 ** 53), f.data, 'joined');
     if (f.is === 'join') this.#join(f.ref, f.name || 'lobby', Math.floor(Math.random() * 2 ** 53), f.data, 'joined');
     if (f.is === 'resume') {
       const [name, member] = f.token.split(' ');

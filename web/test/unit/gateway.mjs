@@ -28,7 +28,7 @@ function attach(a) {
 }
 
 export const say = {
-  welcome: (f = {}) => frame(Type.Welcome, u8(0), u32(f.heartbeat ?? 10_000), u32(f.inputLimit ?? 16384), ['str8', f.gateway ?? 'g1']),
+  welcome: (f = {}) => frame(Type.Welcome, u8(f.minor ?? 0), u32(f.heartbeat ?? 10_000), u32(f.inputLimit ?? 16384), ['str8', f.gateway ?? 'g1']),
   joined: (f) => frame(Type.Joined, u32(f.ref), u32(f.handle ?? 5), ['str8', f.kind ?? 'arena'], ['str8', f.name ?? 'lobby'],
     u64(f.member ?? 42), ...attach(f), ['bytes16', f.token ?? 'tok1']),
   attached: (f) => frame(Type.Attached, u32(f.handle ?? 5), ...attach(f), ['bytes16', f.token ?? '']),
@@ -46,6 +46,8 @@ export const say = {
   pong: (echo) => frame(Type.Pong, u64(echo)),
   goAway: (after, spread) => frame(Type.GoAway, u32(after), u32(spread)),
   rooms: (ref, list, asked = 3, answered = 3) => frame(Type.Rooms, u32(ref), u16(asked), u16(answered), ['rest', JSON.stringify(list)]),
+  page: (ref, list, f = {}) => frame(Type.Page, u32(ref), u8(f.update ? 1 : 0), u16(f.asked ?? 3), u16(f.answered ?? 3),
+    u16(f.covered ?? 1000), ['str8', f.next ?? ''], ['rest', JSON.stringify(list)]),
 };
 
 /** What a client sent, decoded. */
@@ -65,6 +67,9 @@ export function heard(bytes) {
     case Type.Leave: return { is: 'leave', handle: u.u32(), n: u.u64() };
     case Type.Ping: return { is: 'ping', echo: u.u64() };
     case Type.List: return { is: 'list', ref: u.u32(), kind: str(u.u8()), most: u.u16() };
+    case Type.Find: return { is: 'find', ref: u.u32(), kind: str(u.u8()), filter: str(u.u16()), data: str(u.u16()) };
+    case Type.Browse: return { is: 'browse', ref: u.u32(), watch: u.u8(), most: u.u16(), kind: str(u.u8()), after: str(u.u8()), filter: str(u.u16()) };
+    case Type.Quit: return { is: 'quit', ref: u.u32() };
     default: throw new Error(`client sent type ${bytes[0]}`);
   }
 }

@@ -9,6 +9,9 @@ room.on('left', ({ reason }) => console.log(reason));
 const n: number = room.send(new Uint8Array(3)) + room.send('text') + room.send({ x: 1 });
 console.log(n, room.applied, room.durable, client.stats.rtt?.toFixed(1), client.rtt);
 for (const info of (await client.rooms('arena', { most: 5 })).rooms) console.log(info.room, info.labels?.leader);
+const unwatch: () => void = client.watch('arena', { filter: { pool: 'gold', seats: 2 } }, (l) => console.log(l.rooms.length, l.covered), (err) => console.log(err.reason));
+unwatch();
+await client.join('arena', '', { mode: 'any', filter: { labels: { map: 'reef' } } });
 try { await client.join('chat'); } catch (err) { if (err instanceof LimpetError && err.retryable) console.log(err.retryMs); }
 stop();
 await room.leave();
