@@ -96,19 +96,23 @@ func (p *pointed) crashAt(ctx context.Context, t *testing.T, victim *cluster.Pro
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	dead := victim.Done()
-	p.furnish(ctx, victim)
+	dead, where := victim.Done(), fault.Points[name]
+	by := p.Hosts[(slices.Index(p.Hosts, victim)+1)%len(p.Hosts)]
+	furnish := victim
+	if where == fault.Join || where == fault.Fail || where == fault.Empty {
+		furnish = by // new rooms are placed where few are
+	}
+	p.furnish(ctx, furnish)
 	if err := victim.Arm(name); err != nil {
 		t.Fatal(err)
 	}
-	by := p.Hosts[(slices.Index(p.Hosts, victim)+1)%len(p.Hosts)]
 	furnished := time.Now()
 	for alive := true; alive; {
-		if w := fault.Points[name]; time.Since(furnished) > 3*time.Second && w != fault.Arrive && w != fault.Take {
-			p.furnish(ctx, victim) // its rooms may have been taken over
+		if time.Since(furnished) > 3*time.Second && where != fault.Arrive && where != fault.Take {
+			p.furnish(ctx, furnish) // its rooms may have been taken over
 			furnished = time.Now()
 		}
-		p.bring(ctx, fault.Points[name], victim, by)
+		p.bring(ctx, where, victim, by)
 		select {
 		case <-dead:
 			alive = false
