@@ -20,9 +20,13 @@ import (
 	"github.com/limpet-games/limpet/wire"
 )
 
-// briefly are the points of make test; make soak takes all.
+// briefly are the points of make test, in which a host dies about every second;
+// make soak takes all.
 var briefly = []string{
-	"save.stored", "journal.appended", "output.before-send", "move.handed-off", "arrive.before-begin", "takeover.loaded", "fail.noted",
+	"save.stored", "save.before-ack", "journal.before-append", "journal.appended", "output.before-send", "input.applied",
+	"lease.renewed", "attach.done", "claim.granted", "restore.entered", "takeover.granted", "takeover.loaded",
+	"move.packed", "move.sent", "move.handed-off", "move.begun", "arrive.prepared", "arrive.before-begin", "arrive.begun",
+	"fail.noted", "park.saved",
 }
 
 // TestCrashAtNamedPoints kills a host at named points under load, one after the
