@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
@@ -216,11 +217,18 @@ func TestSourceDiesInAMove(t *testing.T) {
 			t.Run(fmt.Sprint(k.Name, k.Durability.Journaled(), " ", at), func(t *testing.T) {
 				w := newMoving(t, k)
 				w.p.waitAck(t, 3, 3)
+				w.breakAt(at, func() { w.a.store.fail(errDown); go w.a.crash() })
+				t.Cleanup(func() { until(t, "the dead host's copy is over", func() bool { return w.a.find(w.p.room) == nil }) })
 				// From this step on the source's calls reach nobody: not even the one
 				// that would have the target forget its copy.
-				w.breakAt(at, func() { w.a.store.fail(errDown); go w.a.crash(); <-w.a.dead })
-				t.Cleanup(func() { until(t, "the dead host's copy is over", func() bool { return w.a.find(w.p.room) == nil }) })
-				go w.move(t)
+				w.depart(t, func(l *link.Link) caller {
+					return detour{func(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
+						if w.a.store.failed() {
+							return nil, errDown
+						}
+						return l.Call(ctx, kind, body)
+					}}
+				})
 				until(t, "the source is dead", func() bool { return w.a.store.failed() })
 				w.mem.mu.Lock()
 				w.mem.endLease(w.a.lease.current())
@@ -328,34 +336,42 @@ func TestStoreSilentAtTheHandOff(t *testing.T) {
 	}
 }
 
-// detour is a link to a target whose calls to begin go another way.
+// detour is a link whose calls go another way.
 type detour struct {
-	caller
-	begin func(ctx context.Context, body []byte) ([]byte, error)
+	call func(ctx context.Context, kind uint8, body []byte) ([]byte, error)
 }
 
 func (d detour) Call(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
-	if kind == callBegin {
-		return d.begin(ctx, body)
-	}
-	return d.caller.Call(ctx, kind, body)
+	return d.call(ctx, kind, body)
 }
 
-// moveBy moves the room with begin in place of the call that has it begin. It
-// returns when the source's copy is over, or goes on.
-func (w *moving) moveBy(t *testing.T, begin func(ctx context.Context, body []byte) ([]byte, error)) error {
+// depart has the room move by way of a link of its own.
+func (w *moving) depart(t *testing.T, by func(*link.Link) caller) *departure {
 	t.Helper()
 	l, err := w.a.dial(t.Context(), hostB, w.b.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := &departure{to: target{hostB, w.b.addr}, link: by(l), done: make(chan error, 1)}
+	w.a.find(w.p.room).post(event{kind: evMove, move: d})
+	return d
+}
+
+// moveBy moves the room with begin in place of the call that has it begin, and
+// its link broken before. It returns when the source's copy is over.
+func (w *moving) moveBy(t *testing.T, begin func(ctx context.Context, body []byte) ([]byte, error)) error {
+	t.Helper()
 	r := w.a.find(w.p.room)
-	d := &departure{to: target{hostB, w.b.addr}, link: detour{l, func(ctx context.Context, body []byte) ([]byte, error) {
-		l.Close(errDown)
-		return begin(ctx, body)
-	}}, done: make(chan error, 1)}
-	r.post(event{kind: evMove, move: d})
-	err = <-d.done
+	d := w.depart(t, func(l *link.Link) caller {
+		return detour{func(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
+			if kind != callBegin {
+				return l.Call(ctx, kind, body)
+			}
+			l.Close(errDown)
+			return begin(ctx, body)
+		}}
+	})
+	err := <-d.done
 	<-r.done
 	return err
 }
