@@ -96,6 +96,7 @@ type recorder struct {
 	mu                   sync.Mutex
 	messages, acks       int
 	drops, rewinds, gaps int
+	first, last          time.Time // drops
 }
 
 func newRecorder() *recorder { return &recorder{} }
@@ -109,7 +110,10 @@ func (r *recorder) event(_ *load.Player, e client.Event) {
 	case *client.Ack:
 		r.acks++
 	case *client.Dropped:
-		r.drops++
+		if r.drops++; r.first.IsZero() {
+			r.first = time.Now()
+		}
+		r.last = time.Now()
 	case *client.Rewound:
 		r.rewinds++
 	case *client.Gap:

@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"context"
+	"net"
+	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 func TestRestartInPlace(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	told := serviceManager(t)
 	c := startCrowd(ctx, t, 3, 2, 90, 4, 3)
 	before := c.roomsOf(ctx, t)
 	for i, h := range c.Hosts {
@@ -40,4 +44,44 @@ func TestRestartInPlace(t *testing.T) {
 	}
 	c.finish(ctx, t)
 	c.unnoticed(t)
+	for told("READY=1") < 5+3 && ctx.Err() == nil {
+		pause(ctx, 10*time.Millisecond)
+	}
+	if ready, stopping := told("READY=1"), told("STOPPING=1"); ready != 5+3 || stopping != 0 {
+		t.Errorf("a service manager was told %d times that a process is ready, want 8, and %d times that one stops", ready, stopping)
+	}
+}
+
+// serviceManager listens as systemd does to processes of Type=notify, and tells
+// how often it heard a message.
+func serviceManager(t *testing.T) (told func(string) int) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	var mu sync.Mutex
+	heard := map[string]int{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 256)
+		for {
+			n, err := conn.Read(b)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			heard[string(b[:n])]++
+			mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() { conn.Close(); <-done })
+	return func(what string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return heard[what]
+	}
 }

@@ -77,6 +77,17 @@ type Upgrader interface {
 	Upgrade(from uint32, decode func(into any) error) error
 }
 
+// Downgrader gives the state in the form of an older version of its kind, so
+// that a rollout can go back: until it is confirmed (limpet rollout --confirm),
+// rooms are saved, moved and handed over in the version before Kind.StateVersion,
+// which the former build reads, and this one takes up again through Upgrade.
+// What Downgrade returns is encoded at once, as what State returns is; the state
+// itself must stay as it is. An error has the room's checkpoint be refused, as if
+// its state could not be encoded.
+type Downgrader interface {
+	Downgrade(to uint32) (any, error)
+}
+
 // Stopper is told when the room stops here: it was empty, closed, or moves on.
 type Stopper interface {
 	Stop(r Room)

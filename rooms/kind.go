@@ -18,6 +18,10 @@ type Kind struct {
 	// build's state is not what an older one's decodes to, and make the handler
 	// an Upgrader. Checkpoints of a newer version are refused.
 	StateVersion uint32
+	// OneWay says that a build with a lower StateVersion is not to get the kind's
+	// rooms back once this one has saved them. Without it, and without a
+	// Downgrader, a rollout that raises StateVersion is refused.
+	OneWay bool
 	// Placement is how hosts are chosen for the kind's rooms; default the less
 	// loaded of two drawn at random.
 	Placement Placement

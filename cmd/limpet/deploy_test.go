@@ -136,6 +136,9 @@ func TestSystemdUnitsFitThePrograms(t *testing.T) {
 		if filepath.Base(args[0]) != program || value("Type") != "notify" {
 			t.Errorf("%s runs %s as %s", name, args[0], value("Type"))
 		}
+		if program == "roomd" && value("ExecReload") != "/bin/kill -USR2 $MAINPID" {
+			t.Errorf("%s reloads by %s", name, value("ExecReload"))
+		}
 		given := argSettings(args)
 		for _, file := range []string{"limpet.env", example} {
 			for line := range strings.Lines(readDeploy(t, "systemd/"+file)) {

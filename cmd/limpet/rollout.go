@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ type rolloutFlags struct {
 	command   string
 	watchFor  time.Duration
 	tolerated int
+	confirm   bool
 }
 
 func (o *rolloutFlags) flags() *daemon.Flags {
@@ -27,7 +30,9 @@ func (o *rolloutFlags) flags() *daemon.Flags {
 		"all hosts, which restart in place, then, with --restart, the gateways. It stops by itself when the new build misbehaves.")
 	o.register(f)
 	f.Bool(&o.dryRun, "dry-run", "only say which builds would run where, and what they change")
-	f.Bool(&o.force, "force", "although the new build does not serve some rooms' kinds: those are saved, and out of service until some host serves them")
+	f.Bool(&o.force, "force", "although the new build does not serve some rooms' kinds, which are saved and out of service until some host serves them, "+
+		"or although there is no way back")
+	f.Bool(&o.confirm, "confirm", "end the time in which the last rollout can go back: rooms are written in their kinds' own state versions from now on")
 	f.String(&o.command, "restart", "", "COMMAND", "shell command that restarts a gateway's process; {node} in it is the gateway's name; empty: gateways are left as they are", nil)
 	f.Duration(&o.within, "within", time.Minute, time.Second, time.Hour, "how long to wait until a node is back")
 	f.Duration(&o.watchFor, "watch-for", 5*time.Second, 0, time.Hour, "how long a node must do well before the next one's turn")
@@ -66,6 +71,9 @@ func (o *rolloutFlags) roll(ctx context.Context, names []string, out io.Writer) 
 	if len(names) > 0 && len(hosts)+len(gateways) != len(names) {
 		return fmt.Errorf("not all of %s are nodes of the cluster", strings.Join(names, ", "))
 	}
+	if o.confirm {
+		return o.confirmAll(ctx, hosts, out)
+	}
 	if err := o.plan(ctx, hosts, out); err != nil || o.dryRun {
 		return err
 	}
@@ -73,6 +81,9 @@ func (o *rolloutFlags) roll(ctx context.Context, names []string, out io.Writer) 
 		if err := o.rollHost(ctx, n.Name, out); err != nil {
 			return halted(err, n.Name, i, len(hosts))
 		}
+	}
+	if open := o.unconfirmed(ctx, hosts); len(open) > 0 {
+		fmt.Fprintf(out, "the rollout can go back: %s are written in their former state versions, until limpet rollout --confirm\n", strings.Join(open, ", "))
 	}
 	for i, n := range gateways {
 		if o.command == "" {
@@ -106,7 +117,7 @@ func namedNodes(all []daemon.NodeReport, names []string) []daemon.NodeReport {
 
 // plan says what would run, and refuses what must not.
 func (o *rolloutFlags) plan(ctx context.Context, hosts []daemon.NodeReport, out io.Writer) error {
-	var refused []string
+	var refused, oneWay []string
 	for _, n := range hosts {
 		order := struct {
 			Host string `json:"host"`
@@ -123,10 +134,62 @@ func (o *rolloutFlags) plan(ctx context.Context, hosts []daemon.NodeReport, out 
 		if len(s.Gone) > 0 || s.Older {
 			refused = append(refused, n.Name)
 		}
+		for _, k := range s.OneWay {
+			if !slices.Contains(oneWay, k) {
+				oneWay = append(oneWay, k)
+			}
+		}
 	}
-	if len(refused) > 0 && !o.force && !o.dryRun {
+	switch {
+	case o.force || o.dryRun:
+		return nil
+	case len(refused) > 0:
 		return fmt.Errorf("the new build does not take up all rooms of %s (--force goes on all the same)", strings.Join(refused, ", "))
+	case len(oneWay) > 0:
+		return fmt.Errorf("there would be no way back for rooms of kind %s, whose code neither writes its former state version "+
+			"nor is marked as one way (--force goes on all the same)", strings.Join(oneWay, ", "))
 	}
+	return nil
+}
+
+// unconfirmed are the kinds that some host writes in an older state version.
+func (o *rolloutFlags) unconfirmed(ctx context.Context, hosts []daemon.NodeReport) []string {
+	open := map[string]bool{}
+	for _, n := range hosts {
+		s, err := o.state(ctx, n.Name)
+		if err != nil {
+			continue // it was well a moment ago
+		}
+		for _, k := range s.Unconfirmed {
+			open[k] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(open))
+}
+
+// confirmAll has every host write rooms in their kinds' own state versions.
+func (o *rolloutFlags) confirmAll(ctx context.Context, hosts []daemon.NodeReport, out io.Writer) error {
+	for _, n := range hosts {
+		if n.Build != hosts[0].Build {
+			return fmt.Errorf("%s runs build %s, %s build %s: finish the rollout first", hosts[0].Name, hosts[0].Build, n.Name, n.Build)
+		}
+	}
+	said := map[string]bool{}
+	for _, n := range hosts {
+		var a struct{ Confirmed []string }
+		if err := o.call(ctx, "/v1/confirm", map[string]string{"host": n.Name}, &a); err != nil {
+			return fmt.Errorf("confirm at %s: %w", n.Name, err)
+		}
+		for _, k := range a.Confirmed {
+			said[k] = true
+		}
+	}
+	if len(said) == 0 {
+		fmt.Fprintln(out, "there was nothing to confirm")
+		return nil
+	}
+	fmt.Fprintf(out, "confirmed: %s are written in their own state versions; former builds can't take them up any more\n",
+		strings.Join(slices.Sorted(maps.Keys(said)), ", "))
 	return nil
 }
 
@@ -138,8 +201,9 @@ func (o *rolloutFlags) rollHost(ctx context.Context, name string, out io.Writer)
 	}
 	printRestart(out, name, s)
 	for end := time.Now().Add(o.watchFor); ; {
-		if bad := s.Failures.Loads + s.Failures.Panics; bad > int64(o.tolerated) {
-			return fmt.Errorf("build %s misbehaves: %d rooms did not load or start, %d failed in their code", s.Build, s.Failures.Loads, s.Failures.Panics)
+		if f := s.Failures; f.Loads+f.Panics+f.Stuck+f.Refused > int64(o.tolerated) {
+			return fmt.Errorf("build %s misbehaves: %d rooms did not load or start, %d failed in their code, %d calls of it hung, %d rooms could not be saved",
+				s.Build, f.Loads, f.Panics, f.Stuck, f.Refused)
 		}
 		if time.Now().After(end) {
 			break

@@ -40,7 +40,7 @@ const TickRate = 10
 func Kind(name string, interval time.Duration) rooms.Kind {
 	return rooms.Kind{
 		Name:       name,
-		New:        func() rooms.Handler { return &ledger{book: Book{Applied: map[string]Spans{}}} },
+		New:        func() rooms.Handler { return &ledger{book: &Book{Applied: map[string]Spans{}}} },
 		TickRate:   TickRate,
 		MaxMembers: 2000,
 		Durability: rooms.Checkpoint(interval),
@@ -68,16 +68,16 @@ func FleetingKind(name string) rooms.Kind {
 	return k
 }
 
-type ledger struct{ book Book }
+type ledger struct{ book *Book }
 
-func (l *ledger) State() any { return &l.book }
+func (l *ledger) State() any { return l.book }
 
 func (l *ledger) Join(rooms.Room, rooms.Member, []byte) error { return nil }
 
 // Sync sends the whole book, wrapped so that it can't be taken for a note.
 func (l *ledger) Sync(_ rooms.Room, m rooms.Member) {
 	b, err := json.Marshal(struct {
-		Book Book `json:"book"`
+		Book *Book `json:"book"`
 	}{l.book})
 	if err == nil {
 		m.Send(b)

@@ -43,6 +43,7 @@ const (
 
 	AdminRestart      = "restart"       // RestartOrder
 	AdminRestartState = "restart_state" // nothing
+	AdminConfirm      = "confirm"       // nothing: rooms are written in their kinds' own state versions
 )
 
 // MoveOrder has a host move one of its rooms.
@@ -81,7 +82,7 @@ type adminCall struct {
 
 // ServeAdmin lets any node take operators' requests for any host: POST
 // /v1/move, POST /v1/drain, POST /v1/drain/cancel, GET /v1/drain, POST
-// /v1/restart and GET /v1/restart. self is what this process does as a host;
+// /v1/restart, GET /v1/restart and POST /v1/confirm. self is what this process does as a host;
 // nil on gateways. Call it before the parts run.
 func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 	if self != nil {
@@ -109,6 +110,7 @@ func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 	ops.HandleRole(RoleDestroy, "POST /v1/kick", a.handler(a.kick))
 	ops.HandleRole(RoleDrain, "POST /v1/restart", a.handler(a.restart))
 	ops.Handle("GET /v1/restart", a.handler(a.restartState))
+	ops.HandleRole(RoleDrain, "POST /v1/confirm", a.handler(a.confirm))
 }
 
 type admin struct {
@@ -223,6 +225,18 @@ func (a *admin) restartState(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return a.ask(r.Context(), n, AdminRestartState, nil)
+}
+
+func (a *admin) confirm(r *http.Request) (any, error) {
+	var q struct{ Host string }
+	if err := readRequest(r, &q); err != nil {
+		return nil, err
+	}
+	n, err := a.host(q.Host)
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(r.Context(), n, AdminConfirm, nil)
 }
 
 func readRequest(r *http.Request, v any) error {

@@ -196,6 +196,9 @@ func (a *arrival) take(h *Host, c arriveCall) ([]byte, error) {
 		body: a.data[:a.Body], baggage: a.data[a.Body:], seq: a.Saves, version: a.kind.StateVersion,
 		journal: snapshot.Journal{Base: a.Journal},
 	}
+	if a.State != nil {
+		from.version = *a.State
+	}
 	ready, err := h.prepare(a.kind, a.claim(), from, time.Now())
 	if err != nil {
 		h.log.Error().Err(err).Str("room", string(a.Room)).Msg("room that moves here does not load")

@@ -91,7 +91,7 @@ func (r *room) seal(now time.Time, c snapshot.Claim, body []byte, cut actor.Cut)
 	s := &r.save
 	s.seq++
 	r.journal.entries, r.journal.bytes = 0, 0
-	head := snapshot.Header{Kind: r.kind.Name, StateVersion: r.kind.StateVersion, Incarnation: c.Incarnation, Epoch: c.Epoch, Seq: s.seq}
+	head := snapshot.Header{Kind: r.kind.Name, StateVersion: cut.StateVersion(), Incarnation: c.Incarnation, Epoch: c.Epoch, Seq: s.seq}
 	data, err := snapshot.Encode(head, sealState(now, body))
 	if err != nil {
 		return snapshot.SaveRequest{}, err
@@ -143,6 +143,7 @@ func (r *room) saved(now time.Time, err error) error {
 func (r *room) refuse(now time.Time, err error) {
 	s := &r.save
 	if !s.refused {
+		r.host.failures.refused.Add(1)
 		r.log.Error().Err(err).Msg("checkpoint refused: durable acks pause, a crash takes the room back to the last one")
 	}
 	r.metrics.checkpointRefused.Inc()

@@ -147,6 +147,7 @@ type parcel struct {
 	nonce snapshot.Nonce
 	data  []byte // the checkpoint's body, then the baggage
 	body  int
+	state uint32               // version of what is in the body
 	save  snapshot.SaveRequest // what the store gets; Seq 0 for a kind without durability
 }
 
@@ -160,7 +161,7 @@ func (r *room) pack(now time.Time) (*parcel, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.data, out.body = append(body, baggage...), len(body)
+	out.data, out.body, out.state = append(body, baggage...), len(body), cut.StateVersion()
 	if len(out.data) > maxRoomBytes {
 		return nil, fmt.Errorf("the room takes %d bytes, at most %d can move", len(out.data), maxRoomBytes)
 	}
@@ -196,6 +197,7 @@ func (r *room) sendTo(d *departure, out *parcel) (snapshot.Holder, error) {
 	c := arriveCall{
 		Nonce: uint64(out.nonce), Room: r.id, Claim: [2]uint64{uint64(r.claim.Incarnation), uint64(r.claim.Epoch)},
 		Saves: r.save.seq, Size: len(out.data), Body: out.body, Journal: out.save.Journal,
+		State: &out.state,
 	}
 	for {
 		c.Data = out.data[c.Off:min(c.Off+arrivePart, len(out.data))]

@@ -14,6 +14,7 @@ import (
 
 	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/rooms/internal/actor"
 )
 
 // Description is what a room host's program says of itself, without being one.
@@ -26,6 +27,9 @@ type Description struct {
 type KindDescription struct {
 	Kind         string `json:"kind"`
 	StateVersion uint32 `json:"state_version"`
+	// Writes is the version in which it writes rooms until a rollout is confirmed.
+	Writes uint32 `json:"writes"`
+	OneWay bool   `json:"one_way,omitempty"`
 }
 
 // Kind finds a kind, nil where it is not served.
@@ -41,7 +45,11 @@ func (d *Description) Kind(name string) *KindDescription {
 func describeKinds(kinds map[string]rooms.Kind) Description {
 	d := Description{Build: daemon.Version(), Kinds: []KindDescription{}}
 	for _, k := range kinds {
-		d.Kinds = append(d.Kinds, KindDescription{Kind: k.Name, StateVersion: k.StateVersion})
+		one := KindDescription{Kind: k.Name, StateVersion: k.StateVersion, Writes: k.StateVersion, OneWay: k.OneWay}
+		if actor.Downgrades(k) {
+			one.Writes--
+		}
+		d.Kinds = append(d.Kinds, one)
 	}
 	slices.SortFunc(d.Kinds, func(a, b KindDescription) int { return strings.Compare(a.Kind, b.Kind) })
 	return d

@@ -275,7 +275,7 @@ func (r *room) succeed(g grant) {
 	r.out.reset()
 	now := time.Now()
 	r.sayGone(wire.CodeNone, "the room goes on at a new epoch")
-	body, _, err := r.actor.Encode()
+	body, cut, err := r.actor.Encode()
 	var baggage []byte
 	if err == nil {
 		baggage, err = r.actor.Pack(now)
@@ -289,7 +289,7 @@ func (r *room) succeed(g grant) {
 	var n *room
 	if err == nil {
 		n, err = r.host.newRoom(r.kind, g, copyOf{
-			body: body, seq: r.save.seq, version: r.kind.StateVersion, baggage: baggage,
+			body: body, seq: r.save.seq, version: cut.StateVersion(), baggage: baggage,
 			journal: snapshot.Journal{Base: r.actor.Recorded()},
 		})
 	}

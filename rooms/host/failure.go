@@ -154,7 +154,7 @@ func (f *faults) poisoned(id wire.RoomID) []actor.Poison {
 // process started.
 func (h *Host) Failures() Failures {
 	f := &h.failures
-	return Failures{Loads: f.loads.Load(), Panics: f.panics.Load(), Stuck: f.stuck.Load()}
+	return Failures{Loads: f.loads.Load(), Panics: f.panics.Load(), Stuck: f.stuck.Load(), Refused: f.refused.Load()}
 }
 
 // loadFailed counts a room that does not load or start.

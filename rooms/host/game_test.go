@@ -9,12 +9,14 @@ import (
 
 // tally is a room that keeps every input in its state and tells it to all.
 type tally struct {
-	state struct {
-		Got   []string // MEMBERLESS inputs in the order of the room
-		Ticks int
-		Pad   []byte
-	}
-	hold chan struct{} // inputs "hold" wait for it
+	state tallyState
+	hold  chan struct{} // inputs "hold" wait for it
+}
+
+type tallyState struct {
+	Got   []string // MEMBERLESS inputs in the order of the room
+	Ticks int
+	Pad   []byte
 }
 
 func (g *tally) State() any { return &g.state }

@@ -127,10 +127,11 @@ type Host struct {
 	acts      chan struct{} // slots of operators' acts
 	chronicle chronicle
 	adoption  adoption
-	failures  struct{ loads, panics, stuck atomic.Int64 }
+	failures  struct{ loads, panics, stuck, refused atomic.Int64 }
 	notes     *batcher[snapshot.NoteRequest, error]
 	beats     beats
 	kept      keptWrites
+	versions  *versions
 
 	restarting atomic.Bool // rooms go to the next process, and none is taken
 	forsaken   atomic.Bool // and without the store, which is asked nothing any more
@@ -180,6 +181,7 @@ func New(cfg Config) (*Host, error) {
 		}
 		h.kinds[k.Name] = k
 	}
+	h.versions = newVersions(h)
 	h.metrics = newMetrics(cfg.Metrics, h)
 	h.lease = newLease(h)
 	h.claims = newBatcher("claim rooms", cfg.MaxActivations, cfg.Store.Claim)
@@ -211,7 +213,7 @@ func (h *Host) Run(ctx context.Context) error {
 	var eg errgroup.Group
 	eg.Go(func() error { return h.lease.run(leased) })
 	for _, run := range []func(context.Context) error{
-		h.writer.Run, h.claims.run, h.closes.run, h.notes.run, h.handOffs.run, h.appender.run, h.watch, h.beats.run,
+		h.writer.Run, h.claims.run, h.closes.run, h.notes.run, h.handOffs.run, h.appender.run, h.watch, h.beats.run, h.versions.run,
 	} {
 		eg.Go(func() error { return run(services) })
 	}

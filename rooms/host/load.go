@@ -87,7 +87,7 @@ func (h *Host) prepare(k rooms.Kind, c snapshot.Claim, from copyOf, now time.Tim
 		Kind: k, Room: c.Room, Incarnation: c.Incarnation, Epoch: c.Epoch, Labels: from.labels(),
 		Host: string(h.cfg.Node), Log: roomLog(h.log.With().Str("room", string(c.Room)).Logger()), Seed: seed(),
 		Saved: from.body, Age: from.age, Baggage: from.baggage, Poisoned: h.faults.poisoned(c.Room),
-		StateVersion: from.version, Journal: from.journal.Entries, JournalBase: from.journal.Base,
+		StateVersion: from.version, Writes: func() uint32 { return h.versions.writes(k) }, Journal: from.journal.Entries, JournalBase: from.journal.Base,
 		Calls: p.calls,
 	}, now)
 	return p, err

@@ -53,6 +53,9 @@ type arriveCall struct {
 	Data  []byte      `cbor:"8,keyasint"`
 	// Journal is the number of the last entry that the room has recorded.
 	Journal uint64 `cbor:"9,keyasint,omitempty"`
+	// State is the version of the room's state; nil, of builds that do not say:
+	// the target's own.
+	State *uint32 `cbor:"10,keyasint,omitempty"`
 }
 
 func (c *arriveCall) check() error {

@@ -196,6 +196,9 @@ func rehearseRoom(k rooms.Kind, served bool, room wire.RoomID, l snapshot.LoadRe
 			if _, _, err = a.Encode(); err != nil {
 				err = fmt.Errorf("its state can't be saved again: %w", err)
 			}
+			if err == nil {
+				err = a.CheckOlder()
+			}
 			if why := a.Diverged(); why != "" {
 				r.Warning = "its journal goes another way here (members would be told of a rewind): " + why
 			}

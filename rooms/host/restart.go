@@ -280,7 +280,7 @@ func (r *room) handInto(now time.Time, p *parting) error {
 		return err
 	}
 	at := handover.Room{
-		Claim: r.claim, StateVersion: r.kind.StateVersion,
+		Claim: r.claim,
 		Dirty: r.durable() && (r.actor.Dirty() || r.save.busy || r.save.again),
 	}
 	body, cut, err := r.actor.Encode()
@@ -291,7 +291,7 @@ func (r *room) handInto(now time.Time, p *parting) error {
 	if err != nil {
 		return err
 	}
-	at.Saves, at.Journal = r.save.seq, cut.Journal()
+	at.Saves, at.Journal, at.StateVersion = r.save.seq, cut.Journal(), cut.StateVersion()
 	if err := p.file.Add(at, body, baggage); err != nil {
 		return err
 	}

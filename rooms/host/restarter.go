@@ -33,6 +33,12 @@ type RestartState struct {
 	// Changes are what the next program changes for the kinds served here.
 	Changes []string `json:"changes,omitempty"`
 	Older   bool     `json:"older,omitempty"` // it can't read some kind's state
+	// OneWay are kinds whose rooms this program will not load once the next one
+	// has saved them, and that are not marked so.
+	OneWay []string `json:"one_way,omitempty"`
+	// Unconfirmed are the kinds that are written in the version before theirs,
+	// until a rollout is confirmed.
+	Unconfirmed []string `json:"unconfirmed,omitempty"`
 
 	NotReady string   `json:"not_ready,omitempty"` // why the host takes no rooms
 	Failures Failures `json:"failures"`
@@ -43,6 +49,8 @@ type Failures struct {
 	Loads  int64 `json:"loads"`  // rooms whose state did not load, or that did not start
 	Panics int64 `json:"panics"` // rooms whose code failed
 	Stuck  int64 `json:"stuck"`  // calls of rooms' code that lasted longer than a second
+	// Refused are rooms whose checkpoint was refused: too big, or not encoded.
+	Refused int64 `json:"refused"`
 }
 
 // restarter restarts the process in place, when a signal or an operator says so.
@@ -118,16 +126,35 @@ func (r *restarter) check(ctx context.Context) (RestartState, error) {
 		case k == nil:
 			s.Gone = append(s.Gone, now.Kind)
 			s.Changes = append(s.Changes, fmt.Sprintf("%s is served no longer", now.Kind))
-		case k.StateVersion > now.StateVersion:
-			s.Changes = append(s.Changes, fmt.Sprintf("%s goes from state version %d to %d, one way: "+
-				"the former build can't read what the new one has saved", now.Kind, now.StateVersion, k.StateVersion))
-		case k.StateVersion < now.StateVersion:
-			s.Older = true
-			s.Changes = append(s.Changes, fmt.Sprintf("%s goes back from state version %d to %d: its rooms will not load",
-				now.Kind, now.StateVersion, k.StateVersion))
+		default:
+			s.compare(now, *k, r.host.versions.writes(r.host.kinds[now.Kind]))
 		}
 	}
 	return s, nil
+}
+
+// compare says what becomes of a kind that both programs serve, of which rooms are
+// written in a version now.
+func (s *RestartState) compare(now, next KindDescription, written uint32) {
+	switch {
+	case next.StateVersion < written:
+		s.Older = true
+		s.Changes = append(s.Changes, fmt.Sprintf("%s goes back from state version %d to %d: its rooms will not load",
+			now.Kind, now.StateVersion, next.StateVersion))
+	case next.StateVersion < now.StateVersion:
+		s.Changes = append(s.Changes, fmt.Sprintf("%s goes back from state version %d to %d, in which its rooms are written",
+			now.Kind, now.StateVersion, next.StateVersion))
+	case next.StateVersion == now.StateVersion:
+	case next.Writes <= now.StateVersion:
+		s.Changes = append(s.Changes, fmt.Sprintf("%s goes from state version %d to %d, and is written in %d until the rollout is confirmed",
+			now.Kind, now.StateVersion, next.StateVersion, next.Writes))
+	default:
+		if !next.OneWay {
+			s.OneWay = append(s.OneWay, now.Kind)
+		}
+		s.Changes = append(s.Changes, fmt.Sprintf("%s goes from state version %d to %d, one way: "+
+			"the former build can't read what the new one has saved", now.Kind, now.StateVersion, next.StateVersion))
+	}
 }
 
 func (r *restarter) state() RestartState {
@@ -141,7 +168,7 @@ func (r *restarter) state() RestartState {
 	if err := r.host.Ready(); err != nil {
 		s.NotReady = err.Error()
 	}
-	s.Failures = r.host.Failures()
+	s.Failures, s.Unconfirmed = r.host.Failures(), r.host.versions.unconfirmed()
 	if last, any := r.host.AdoptState(); any {
 		s.Last = &last
 	}
@@ -155,6 +182,9 @@ func (r *restarter) admin(ctx context.Context, op string, body []byte) (any, err
 		return r.state(), nil
 	case daemon.AdminRestart:
 		return r.ordered(ctx, body)
+	case daemon.AdminConfirm:
+		kinds, err := r.host.Confirm(ctx)
+		return map[string][]string{"confirmed": append([]string{}, kinds...)}, err
 	}
 	return r.host.admin(ctx, op, body)
 }

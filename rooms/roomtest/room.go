@@ -179,6 +179,9 @@ func (rt *Room) save() {
 	if err := actor.CheckState(rt.kind, body); err != nil {
 		rt.t.Fatalf("checkpoint of kind %s: %v", rt.kind.Name, err)
 	}
+	if err := rt.actor.CheckOlder(); err != nil {
+		rt.t.Fatalf("checkpoint of kind %s for the build before: %v", rt.kind.Name, err)
+	}
 	rt.saved, rt.savedAt = body, rt.now
 	rt.journal.base, rt.journal.entries = cut.Journal(), nil
 	clear(rt.journal.seen) // no replay goes behind this

@@ -33,9 +33,12 @@ type Config struct {
 	Age         time.Duration     // how old Saved is
 	Poisoned    []Poison          // inputs to pass over, from Room.Poisoned of copies that failed
 
-	StateVersion uint32   // of Saved's state
-	Journal      [][]byte // what happened after Saved
-	JournalBase  uint64   // the number of the entry before the first
+	StateVersion uint32 // of Saved's state
+	// Writes is in which version the state is encoded: the kind's, or the one
+	// before it for a handler that is a rooms.Downgrader; nil: the kind's.
+	Writes      func() uint32
+	Journal     [][]byte // what happened after Saved
+	JournalBase uint64   // the number of the entry before the first
 	// Offline leaves the room where the journal ends: no new epoch, and no
 	// ticks that were only promised.
 	Offline bool

@@ -30,7 +30,12 @@ type Cut struct {
 	serial uint64
 	marks  []mark
 	entry  uint64
+
+	version uint32
 }
+
+// StateVersion is the version in which the state was encoded.
+func (c Cut) StateVersion() uint32 { return c.version }
 
 // Journal is the number of the last entry that the cut covers.
 func (c Cut) Journal() uint64 { return c.entry }

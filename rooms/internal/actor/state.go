@@ -146,7 +146,11 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 		return nil, Cut{}, r.failure
 	}
 	s := r.contents()
-	if s.State, err = r.stateToSave(); err != nil {
+	version := r.cfg.Kind.StateVersion
+	if r.cfg.Writes != nil {
+		version = r.cfg.Writes()
+	}
+	if s.State, err = r.stateToSave(version); err != nil {
 		return nil, Cut{}, fmt.Errorf("encode state of room %s: %w", r.cfg.Room, err)
 	}
 	if r.failure != nil {
@@ -157,7 +161,9 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 	}
 	r.dirty, r.urgent = false, false
 	r.digest.Reset()
-	return body, r.Mark(), nil
+	c = r.Mark()
+	c.version = version
+	return body, c, nil
 }
 
 func (r *Room) contents() *saved {
@@ -229,11 +235,15 @@ func (r *Room) encodeState() (b []byte, err error) {
 	return encMode.Marshal(r.state)
 }
 
-// stateToSave is encodeState, watched like any other call of the room's code.
-func (r *Room) stateToSave() ([]byte, error) {
+// stateToSave is the state in a version, watched like any other call of the
+// room's code.
+func (r *Room) stateToSave(version uint32) ([]byte, error) {
 	r.enter(nil, 0)
 	defer r.guard()
-	return r.encodeState()
+	if version == r.cfg.Kind.StateVersion {
+		return r.encodeState()
+	}
+	return r.encodeOlder(version)
 }
 
 // CheckState says whether a new handler of the kind takes the state in a
