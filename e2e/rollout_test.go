@@ -35,7 +35,7 @@ func install(t *testing.T, from, to string) {
 // rollout runs limpet rollout.
 func (c *crowd) rollout(ctx context.Context, limpet string, args ...string) (string, error) {
 	ops := strings.TrimSuffix(c.Gateways[0].Ops(""), "/")
-	out, err := exec.CommandContext(ctx, limpet, append(append([]string{"rollout"}, args...), "--ops", ops, "--watch-for", "500ms")...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, limpet, append(append([]string{"rollout"}, args...), "--ops", ops, "--watch-for", "200ms")...).CombinedOutput()
 	return string(out), err
 }
 

@@ -33,7 +33,7 @@ func (o *rolloutFlags) flags() *daemon.Flags {
 	f.Bool(&o.force, "force", "although the new build does not serve some rooms' kinds, which are saved and out of service until some host serves them, "+
 		"or although there is no way back")
 	f.Bool(&o.confirm, "confirm", "end the time in which the last rollout can go back: rooms are written in their kinds' own state versions from now on")
-	f.String(&o.command, "restart", "", "COMMAND", "shell command that restarts a gateway's process; {node} in it is the gateway's name; empty: gateways are left as they are", nil)
+	f.String(&o.command, "restart", "", "COMMAND", "shell command that restarts a gateway's process; {node} in it is the gateway's name; empty: gateways are left as they are")
 	f.Duration(&o.within, "within", time.Minute, time.Second, time.Hour, "how long to wait until a node is back")
 	f.Duration(&o.watchFor, "watch-for", 5*time.Second, 0, time.Hour, "how long a node must do well before the next one's turn")
 	f.Int(&o.tolerated, "tolerate", 0, 0, 1_000_000, "rooms of a host that may fail, in code or state, without a halt")

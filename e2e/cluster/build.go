@@ -3,9 +3,32 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 )
+
+// Run builds the programs and starts a cluster, in a directory of its own that
+// the returned function removes when it has ended the cluster. set, where given,
+// adds to the configuration.
+func Run(ctx context.Context, hosts, gateways int, set func(*Config)) (c *Cluster, end func(), err error) {
+	dir, err := os.MkdirTemp("", "limpet-run-")
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, err := Build(ctx, dir, hosts, gateways)
+	if err == nil {
+		if set != nil {
+			set(&cfg)
+		}
+		c, err = Start(ctx, cfg)
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, nil, err
+	}
+	return c, func() { c.Stop(); os.RemoveAll(dir) }, nil
+}
 
 // Build makes the programs that a cluster runs, in dir, and the configuration
 // that names them.

@@ -76,23 +76,15 @@ type measurement struct {
 }
 
 func (m *measurement) run(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "limpet-failover-")
+	c, end, err := cluster.Run(ctx, hosts, 2, func(cfg *cluster.Config) {
+		if m.verbose {
+			cfg.Log = os.Stderr
+		}
+	})
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	cfg, err := cluster.Build(ctx, dir, hosts, 2)
-	if err != nil {
-		return err
-	}
-	if m.verbose {
-		cfg.Log = os.Stderr
-	}
-	c, err := cluster.Start(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer c.Stop()
+	defer end()
 	fmt.Printf("%d cores, %d hosts, 2 gateways, Redis; %d rooms, %d members, %g inputs/s each\n",
 		runtime.NumCPU(), hosts, m.rooms, m.rooms*m.members, m.rate)
 	if m.alone {

@@ -40,20 +40,11 @@ func main() {
 var kinds = []string{"ledger", "ledger-journal"}
 
 func run(ctx context.Context, rate, rooms, turns int, lasts time.Duration) error {
-	dir, err := os.MkdirTemp("", "limpet-latency-")
+	c, end, err := cluster.Run(ctx, 3, 1, nil)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	cfg, err := cluster.Build(ctx, dir, 3, 1)
-	if err != nil {
-		return err
-	}
-	c, err := cluster.Start(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer c.Stop()
+	defer end()
 	fmt.Printf("%d cores, 3 hosts, 1 gateway, Redis; %d rooms of each kind, %d inputs/s\n", runtime.NumCPU(), rooms, rate)
 	fleets, echoes := map[string]*load.Fleet{}, map[string]*echoes{}
 	for _, k := range kinds {

@@ -27,6 +27,7 @@ type Player struct {
 	joined     chan struct{} // closed when the join has ended, well or not
 
 	closed atomic.Bool // its tab was closed
+	dials  atomic.Int64
 
 	mu   sync.Mutex
 	sent uint64   // inputs sent so far; guarded by mu
@@ -69,7 +70,11 @@ func (p *Player) Sent() uint64 {
 	return p.sent
 }
 
+// Dials is how often the player's client has tried to connect.
+func (p *Player) Dials() int64 { return p.dials.Load() }
+
 func (p *Player) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	p.dials.Add(1)
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err == nil {
 		p.mu.Lock()

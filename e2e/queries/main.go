@@ -51,21 +51,13 @@ const (
 )
 
 func (m *measurement) run(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "limpet-queries-")
+	c, end, err := cluster.Run(ctx, m.hosts, 1, func(cfg *cluster.Config) {
+		cfg.Edge = []string{"--connection-joins", "10000"}
+	})
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	cfg, err := cluster.Build(ctx, dir, m.hosts, 1)
-	if err != nil {
-		return err
-	}
-	cfg.Edge = []string{"--connection-joins", "10000"}
-	c, err := cluster.Start(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer c.Stop()
+	defer end()
 	fmt.Printf("%d cores, %d hosts, 1 gateway, Redis; %d rooms\n", runtime.NumCPU(), m.hosts, m.rooms)
 	if err := m.fill(ctx, c.URLs()); err != nil {
 		return err

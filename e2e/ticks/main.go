@@ -37,20 +37,11 @@ func main() {
 }
 
 func run(ctx context.Context, rooms, turns int, lasts time.Duration) error {
-	dir, err := os.MkdirTemp("", "limpet-ticks-")
+	c, end, err := cluster.Run(ctx, 1, 1, nil)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	cfg, err := cluster.Build(ctx, dir, 1, 1)
-	if err != nil {
-		return err
-	}
-	c, err := cluster.Start(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer c.Stop()
+	defer end()
 	fmt.Printf("%d cores, 1 host, 1 gateway, Redis; %d rooms at %d Hz, state of 100 things\n", runtime.NumCPU(), rooms, pace.TickRate)
 	late := map[string][]time.Duration{}
 	for turn := range turns {

@@ -52,7 +52,7 @@ func newFlags(s *settings) *daemon.Flags {
 		"bound on moving rooms to other hosts when told to stop, and on waiting for a store that does not answer; "+
 			"what is left is saved, or waits in shared memory for the next start where there is no store; 0: none are moved")
 	f.List(&s.labels, "label", "KEY=VALUE", "what this host is, for kinds that are placed by labels, like region=eu", checkLabel)
-	f.String(&s.shared, "shared-memory", sharedMemory, "DIR", "directory in memory through which rooms pass from this process to the next one at a restart in place; empty: there are none", nil)
+	f.String(&s.shared, "shared-memory", sharedMemory, "DIR", "directory in memory through which rooms pass from this process to the next one at a restart in place; empty: there are none")
 	f.Duration(&s.restartWithin, "restart-within", 15*time.Second, time.Second, directory.MaxRestart,
 		"how long other nodes leave the rooms alone when this host restarts in place")
 	s.memory.Register(f)

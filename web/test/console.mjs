@@ -76,6 +76,15 @@ try {
   await confirm(page);
   await until(page, ([host]) => [...document.querySelectorAll('#hosts tbody tr')].some((r) => r.cells[0].textContent.includes(host) && r.querySelector('.state').textContent === ''), [to]);
 
+  // Restart it in place: the program that follows says so.
+  await row.locator('[data-do=restart]').click();
+  await confirm(page);
+  await until(page, async ([host]) => {
+    const r = await fetch(`/v1/restart?host=${host}`);
+    return r.ok && (await r.json()).last?.restarts === 1;
+  }, [to]);
+  await until(page, ([host]) => [...document.querySelectorAll('#hosts tbody tr')].some((r) => r.cells[0].textContent.includes(host) && r.querySelector('.state').textContent === ''), [to]);
+
   // Kick the player, and close the room.
   await page.click('#rooms tbody tr');
   await page.click('#room-body button:has-text("Kick")');

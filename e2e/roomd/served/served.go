@@ -13,6 +13,9 @@ import (
 func Kinds() []rooms.Kind {
 	brief := ledger.Kind("ledger-brief", 100*time.Millisecond)
 	brief.EmptyAfter = 100 * time.Millisecond
+	slow := ledger.Kind("ledger-slow", time.Second)
+	slow.TickRate = 5
+	bulk := ledger.BulkKind("bulk")
 	steady, journal := ledger.Kind("ledger-steady", time.Second), ledger.JournalKind("ledger-steady-journal")
 	steady.Grace, journal.Grace = 10*time.Minute, 10*time.Minute
 	return []rooms.Kind{
@@ -20,6 +23,8 @@ func Kinds() []rooms.Kind {
 		journal,
 		ledger.Kind("ledger", time.Second),
 		brief,
+		slow,
+		bulk,
 		ledger.JournalKind("ledger-journal"),
 		ledger.DegradingKind("ledger-degrading"),
 		ledger.FleetingKind("ledger-none"),
