@@ -54,12 +54,12 @@ func (r *Resolver) List(ctx context.Context, q Query) (Listing, error) {
 	v := r.cfg.Members.View()
 	var hosts []*Node
 	for _, h := range v.Hosts {
-		if h.Serves(q.Kind) && len(hosts) < maxListHost {
+		if h.Serves(q.Kind) && (q.Filter.Build == "" || h.Build == q.Filter.Build) && len(hosts) < maxListHost {
 			hosts = append(hosts, h)
 		}
 	}
 	if len(hosts) == 0 {
-		return Listing{}, noHost(v, Want{Room: wire.Room(q.Kind, "")})
+		return Listing{}, noHost(v, Want{Room: wire.Room(q.Kind, ""), Build: q.Filter.Build})
 	}
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()

@@ -250,6 +250,9 @@ func TestListSaysHowComplete(t *testing.T) {
 	if _, err := g.resolver.List(context.Background(), Query{Kind: "chess", Most: 4}); !errors.As(err, &e) || e.Code != wire.CodeUnknownKind {
 		t.Errorf("a kind that nobody serves: %v", err)
 	}
+	if _, err := g.resolver.List(context.Background(), Query{Kind: "chat", Filter: wire.Filter{Build: "v99"}}); !errors.As(err, &e) || e.Code != wire.CodeUnavailable {
+		t.Errorf("a build that nobody runs: %v", err)
+	}
 	if _, err := g.resolver.List(context.Background(), Query{Kind: "chat", Filter: wire.Filter{Seats: -1}}); !errors.As(err, &e) || e.Code != wire.CodeBadRequest {
 		t.Errorf("a filter that is none: %v", err)
 	}
