@@ -47,6 +47,35 @@ func TestFindFillsRooms(t *testing.T) {
 	lobby(ctx, t, c, all[1003], host)
 
 	relabelled(ctx, t, host, all[1003])
+	private(ctx, t, elsewhere, all[1002])
+}
+
+// private takes a room out of searches and lists; by its name it can be joined.
+func private(ctx context.Context, t *testing.T, room *client.Room, who *client.Client) {
+	t.Helper()
+	for _, input := range []string{"map=cove", "private"} {
+		if _, err := room.Send([]byte(input)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := room.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if r := find(ctx, t, who, wire.Filter{Pool: "party", Labels: map[string]string{"map": "cove"}}); r.ID() == room.ID() {
+		t.Errorf("a search was sent to %s, which is private", r.ID())
+	}
+	page, err := who.Browse(ctx, "table", client.Query{Filter: wire.Filter{Pool: "party"}, Most: 200})
+	if err != nil || len(page.Rooms) == 0 {
+		t.Errorf("page: %+v, %v", page, err)
+	}
+	for _, r := range page.Rooms {
+		if r.Room == room.ID() {
+			t.Errorf("%s is listed, and private", r.Room)
+		}
+	}
+	if _, err := who.Join(ctx, wire.ModeJoin, "table", room.Name(), nil); err != nil {
+		t.Errorf("join by name: %v", err)
+	}
 }
 
 func find(ctx context.Context, t *testing.T, c *client.Client, f wire.Filter) *client.Room {

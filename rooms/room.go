@@ -59,6 +59,9 @@ type Room interface {
 	SetLabels(labels map[string]string)
 	// SetLocked says whether the room takes new members.
 	SetLocked(locked bool)
+	// SetPrivate says whether the room is kept out of searches and lists. Who
+	// knows its name may join it all the same.
+	SetPrivate(private bool)
 	// Kick removes a member; reason is for the player. Leave follows.
 	Kick(m Member, reason string)
 	// Close ends the room for good; reason is for the players. Leave follows

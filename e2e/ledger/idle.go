@@ -30,8 +30,8 @@ func (*idle) Join(rooms.Room, rooms.Member, []byte) error  { return nil }
 func (*idle) Input(rooms.Room, rooms.Member, []byte)       {}
 func (*idle) Leave(rooms.Room, rooms.Member, rooms.Reason) {}
 
-// TableKind makes rooms of fifty seats. An input KEY=VALUE sets a label, and one
-// of "lock" has the room take nobody any more.
+// TableKind makes rooms of fifty seats. An input KEY=VALUE sets a label, "private"
+// keeps the room out of searches.
 func TableKind(name string) rooms.Kind {
 	return rooms.Kind{Name: name, New: func() rooms.Handler { return &table{} }, MaxMembers: 50, Durability: rooms.Checkpoint(time.Second)}
 }
@@ -42,8 +42,8 @@ func (t *table) State() any { return &t.state }
 
 func (t *table) Input(r rooms.Room, _ rooms.Member, data []byte) {
 	t.state.Inputs++
-	if string(data) == "lock" {
-		r.SetLocked(true)
+	if string(data) == "private" {
+		r.SetPrivate(true)
 	} else if key, value, ok := strings.Cut(string(data), "="); ok {
 		labels := r.Labels()
 		if labels == nil {

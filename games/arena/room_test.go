@@ -163,6 +163,7 @@ func (s *stage) StopTimer(string)               {}
 func (s *stage) Labels() map[string]string      { return maps.Clone(s.labels) }
 func (s *stage) SetLabels(l map[string]string)  { s.labels, s.labeled = maps.Clone(l), s.labeled+1 }
 func (s *stage) SetLocked(bool)                 {}
+func (s *stage) SetPrivate(bool)                {}
 func (s *stage) Kick(rooms.Member, string)      {}
 func (s *stage) Close(string)                   {}
 

@@ -152,8 +152,8 @@ func (r *room) reserve(now time.Time, b *booking) {
 	free := l.Max - l.Members - r.seats.taken() + mine.own + mine.group
 	var err error
 	switch {
-	case !r.actor.Takes():
-		err = wire.Refuse(wire.CodeRoomLocked, "the room takes no new members now")
+	case !r.actor.Matches():
+		err = wire.Refuse(wire.CodeRoomLocked, "the room takes no members from searches now")
 	case !f.Matches(l.Labels):
 		err = wire.Refuse(wire.CodeRoomLocked, "the room has other labels by now")
 	case free < f.Places():

@@ -82,6 +82,7 @@ type Room struct {
 	firing   []timer // due, about to run; empty between events
 	labels   map[string]string
 	locked   bool
+	private  bool
 	kicked   ring[kickedID]
 	departed ring[departedID]
 	poison   []Poison
@@ -335,7 +336,7 @@ func (r *Room) Stop(now time.Time) {
 type Listing struct {
 	Members, Max int
 	Labels       map[string]string // not to be changed
-	Open         bool              // takes new members
+	Open         bool              // searches may send new members
 	Changed      bool              // since the last call of Room.Listing
 }
 
@@ -347,13 +348,13 @@ func (r *Room) Listing() Listing {
 		Labels:  r.labels,
 		Changed: r.changed,
 	}
-	l.Open = r.Takes() && l.Members < l.Max
+	l.Open = r.Matches() && l.Members < l.Max
 	r.changed = false
 	return l
 }
 
-// Takes reports whether the room takes new members while it has seats.
-func (r *Room) Takes() bool { return !r.locked && r.runs() }
+// Matches reports whether searches may send members here while there are seats.
+func (r *Room) Matches() bool { return !r.locked && !r.private && r.runs() }
 
 // Kind is the first part of the room's id.
 func (r *Room) Kind() string { return r.cfg.Room.Kind() }
@@ -396,6 +397,13 @@ func (r *Room) SetLabels(labels map[string]string) {
 func (r *Room) SetLocked(locked bool) {
 	if r.locked != locked && !r.muted {
 		r.locked, r.changed, r.dirty = locked, true, true
+	}
+}
+
+// SetPrivate says whether the room is kept out of searches and lists.
+func (r *Room) SetPrivate(private bool) {
+	if r.private != private && !r.muted {
+		r.private, r.changed, r.dirty = private, true, true
 	}
 }
 

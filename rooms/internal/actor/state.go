@@ -38,6 +38,7 @@ type saved struct {
 	Departed []savedDeparted   `cbor:"11,keyasint,omitempty"`
 	Poison   []savedPoison     `cbor:"12,keyasint,omitempty"`
 	State    cbor.RawMessage   `cbor:"13,keyasint,omitempty"`
+	Private  bool              `cbor:"18,keyasint,omitempty"`
 
 	// Of journaled kinds alone.
 	Live    *savedLive   `cbor:"14,keyasint,omitempty"`
@@ -170,7 +171,7 @@ func (r *Room) contents() *saved {
 	s := &saved{
 		Format: stateFormat, Epoch: r.cfg.Epoch, Seq: r.seq,
 		Members: make([]savedMember, 0, len(r.members)),
-		Labels:  r.labels, Locked: r.locked,
+		Labels:  r.labels, Locked: r.locked, Private: r.private,
 		Closed: r.ending.on, Reason: r.ending.text,
 	}
 	s.Rand, _ = r.source.MarshalBinary() // never fails
@@ -295,7 +296,7 @@ func (r *Room) restore(body []byte) error {
 	r.seq, r.base = s.Seq, origin{s.Epoch, s.Seq}
 	r.kept.reset(s.Seq)
 	r.acks.counted = s.Seq
-	r.locked = s.Locked
+	r.locked, r.private = s.Locked, s.Private
 	r.ending = ending{on: s.Closed, text: clip(s.Reason), confirmed: s.Closed}
 	if err := errors.Join(r.restoreMembers(s.Members), r.restoreSettings(&s)); err != nil {
 		return err

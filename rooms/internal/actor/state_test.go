@@ -26,6 +26,7 @@ func full(t testing.TB) *stage {
 	st.SetTimer("t", time.Hour)
 	st.SetLabels(map[string]string{"map": "reef"})
 	st.SetLocked(true)
+	st.SetPrivate(true)
 	st.Rand().Uint64()
 	st.addPoison(Poison{1, wire.Instance{1}, 9})
 	return st
@@ -43,7 +44,7 @@ func TestCheckpointHoldsEverything(t *testing.T) {
 	if a, b := st.Rand().Uint64(), next.Rand().Uint64(); a != b {
 		t.Errorf("the random source went from %d to %d", a, b)
 	}
-	if l := next.Listing(); l.Labels["map"] != "reef" || l.Open || l.Members != 2 {
+	if l := next.Listing(); l.Labels["map"] != "reef" || l.Open || l.Members != 2 || !next.private {
 		t.Errorf("listing %+v", l)
 	}
 	for id, want := range map[wire.MemberID]uint64{1: 1, 2: 2} {
