@@ -3,7 +3,7 @@
 
 SHELL = /bin/bash
 
-SUITES = unit race fuzz js browser e2e faults partition sim bench hostile
+SUITES = unit race fuzz js browser e2e faults redis partition sim bench hostile
 
 .PHONY: help bench-smoke build test mutations soak faults fuzz fuzz-long hostile fmt setup $(addprefix test-,$(SUITES))
 

@@ -53,6 +53,7 @@ func (r *route) attached(w peer.Who, facts wire.Attach) {
 	r.setSeat(w.Member, at)
 	s.generation, s.incarnation = w.Generation, facts.Incarnation
 	s.at = wire.Position{Epoch: facts.Epoch, Seq: facts.Seq}
+	s.behind = false
 	r.stand(s, live)
 	r.tellAttached(s, facts, claimed)
 }

@@ -273,7 +273,7 @@ func (c *conn) drain() {
 func (c *conn) put(f *frame) {
 	c.g.countOut(f, 1)
 	if _, over := c.out.put(f); over {
-		c.shut(wire.CloseSlow, "the client reads too slowly")
+		c.shut(wire.CloseSlow, slowText)
 	}
 	f.release()
 }

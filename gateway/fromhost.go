@@ -95,10 +95,15 @@ func (r *route) fanOut(out *peer.Output) {
 	seq, reliable := seqIn(out.Frame)
 	n := 0
 	to := func(s *session) {
-		if reliable {
+		switch {
+		case s.behind:
+			return
+		case !r.host.post(s.conn, f):
+			r.host.fallBehind(s)
+			return
+		case reliable:
 			s.at = wire.Position{Epoch: out.Epoch, Seq: seq}
 		}
-		r.host.post(s.conn, f)
 		n++
 	}
 	switch out.Audience {

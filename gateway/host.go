@@ -17,6 +17,7 @@ type host struct {
 	// dirty are the connections to flush at the end of the batch that the
 	// link's reader is handling. Owned by that reader.
 	dirty []*conn
+	slow  []*session // that fell behind in the batch
 
 	mu     sync.Mutex
 	down   bool                // guarded by mu
@@ -101,6 +102,7 @@ func (h *host) flush() {
 		h.dirty[i] = nil
 	}
 	h.dirty = h.dirty[:0]
+	h.setBack()
 }
 
 func (g *Gateway) onDown(l *link.Link, cause error) {
@@ -129,21 +131,26 @@ func (g *Gateway) onDown(l *link.Link, cause error) {
 	}
 }
 
-// post queues a shared frame for a session's socket, to be flushed with the
-// batch.
-func (h *host) post(c *conn, f *frame) {
+// post queues what a room says for a session's socket, to be flushed with the
+// batch. False: there is no room for it.
+func (h *host) post(c *conn, f *frame) bool {
+	first, over := c.out.offer(f)
+	if first {
+		h.dirty = append(h.dirty, c)
+	}
+	return !over
+}
+
+// postOwn queues a frame that is for this session alone, in the same way. It gives
+// it up.
+func (h *host) postOwn(c *conn, f *frame) {
+	c.g.countOut(f, 1)
 	first, over := c.out.put(f)
 	if over {
-		c.shut(wire.CloseSlow, "the client reads too slowly")
+		c.shut(wire.CloseSlow, slowText)
 	} else if first {
 		h.dirty = append(h.dirty, c)
 	}
-}
-
-// postOwn is post for a frame that is for this session alone.
-func (h *host) postOwn(c *conn, f *frame) {
-	c.g.countOut(f, 1)
-	h.post(c, f)
 	f.release()
 }
 

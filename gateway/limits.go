@@ -45,11 +45,13 @@ type Limits struct {
 	Lists    int // room lists a second and connection; more are refused; default 4
 
 	// OutboxBytes and OutboxFrames bound what waits for one socket: above half,
-	// ephemeral messages are dropped; above the bound, the connection is cut to
-	// come back later. Defaults 256 KiB and 1024.
+	// ephemeral messages are dropped; at seven eighths, rooms' output passes the
+	// client over until it has caught up; above the bound, the connection is cut
+	// to come back later. Defaults 256 KiB and 1024.
 	OutboxBytes  int
 	OutboxFrames int
 	SendBuffer   int           // the kernel's buffer of a socket; default 64 KiB
+	Behind       time.Duration // a client that was passed over has so long to catch up, and is cut when it is passed over again within it; default 10 s
 	WriteStall   time.Duration // a socket that takes nothing for so long is cut; default 2 s
 
 	HelloWithin time.Duration // from the handshake to the hello; default 3 s
@@ -90,7 +92,7 @@ func (l *Limits) setDefaults() {
 		v   *time.Duration
 		def time.Duration
 	}{
-		{&l.FloodAfter, 10 * time.Second}, {&l.WriteStall, 2 * time.Second},
+		{&l.FloodAfter, 10 * time.Second}, {&l.WriteStall, 2 * time.Second}, {&l.Behind, 10 * time.Second},
 		{&l.HelloWithin, 3 * time.Second}, {&l.Heartbeat, 10 * time.Second},
 		{&l.JoinWithin, 10 * time.Second}, {&l.Linger, time.Second}, {&l.TokenFor, 7 * 24 * time.Hour},
 		{&l.CutOff, 3 * time.Second}, {&l.FindFor, 30 * time.Second}, {&l.Reattach, 5 * time.Second},

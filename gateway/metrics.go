@@ -22,6 +22,7 @@ type metrics struct {
 	joinTime   *prometheus.HistogramVec
 	inDropped  *prometheus.CounterVec // reason
 	outDropped *prometheus.CounterVec // reason
+	behind     prometheus.Counter
 	hostDrops  *prometheus.CounterVec // reason
 	found      *prometheus.CounterVec // result
 	findTime   prometheus.Histogram
@@ -87,6 +88,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m.joins = vec("joins_total", "Joins and resumes, by result.", "what", "result")
 	m.inDropped = vec("inputs_dropped_total", "Inputs not passed on; their clients send them again.", "reason")
 	m.outDropped = vec("outbox_dropped_total", "Frames that a slow or closed socket did not get, by reason.", "reason")
+	m.behind = counter("behind_total", "Memberships that a room's output passed over, because their client read too slowly.")
 	m.hostDrops = vec("host_messages_dropped_total", "Messages of hosts that were for nobody, by reason.", "reason")
 	m.found = vec("finds_total", "Rooms that had lost their host, by how that ended.", "result")
 	m.lists = vec("lists_total", "Room lists, by result.", "result")

@@ -38,8 +38,27 @@ type outbox struct {
 // flush yet, so the caller must. over: there was no room, and the connection is
 // to be cut.
 func (o *outbox) put(f *frame) (first, over bool) {
+	return o.take(f, 0)
+}
+
+// reserved is the part of an outbox, one in so many, that what rooms say leaves
+// free: the client has to hear acks and answers also when it is behind.
+const reserved = 8
+
+// offer is put for what a room says. over: there was no room, and f is not
+// queued; the session is behind.
+func (o *outbox) offer(f *frame) (first, over bool) {
+	return o.take(f, reserved)
+}
+
+// take leaves one part in spare free, 0: none.
+func (o *outbox) take(f *frame, spare int) (first, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	mostBytes, mostFrames := o.limits.OutboxBytes, o.limits.OutboxFrames
+	if spare > 0 {
+		mostBytes, mostFrames = mostBytes-mostBytes/spare, mostFrames-mostFrames/spare
+	}
 	if o.sealed || o.dead {
 		o.drops.closed.Inc()
 		return false, false
@@ -52,7 +71,7 @@ func (o *outbox) put(f *frame) (first, over bool) {
 		o.drops.ephemeral.Inc()
 		return false, false
 	}
-	if bytes > o.limits.OutboxBytes || frames > o.limits.OutboxFrames {
+	if bytes > mostBytes || frames > mostFrames {
 		// One long frame may always go to a socket that has nothing waiting.
 		if o.frames > 0 {
 			o.drops.slow.Inc()

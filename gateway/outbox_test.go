@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"pgregory.net/rapid"
 
 	"github.com/limpet-games/limpet/wire"
@@ -181,7 +183,9 @@ func checkOrder(t *rapid.T, b []byte, n uint32) {
 // A client that does not read costs its bound, is cut to come back later, and
 // nobody else waits for it.
 func TestSlowClientIsCutAlone(t *testing.T) {
-	n, h := start(t, limits(func(l *Limits) { l.OutboxBytes, l.SendBuffer = 128<<10, 8<<10 })), startHost(t, "h#1")
+	n, h := start(t, limits(func(l *Limits) {
+		l.OutboxBytes, l.SendBuffer, l.Behind, l.WriteStall = 128<<10, 8<<10, 100*time.Millisecond, time.Minute
+	})), startHost(t, "h#1")
 	n.dir.put(h.at(room, 10))
 	slow, quick := n.connect(), n.connect()
 	slow.ws.NetConn().(*net.TCPConn).SetReadBuffer(8 << 10)
@@ -189,7 +193,10 @@ func TestSlowClientIsCutAlone(t *testing.T) {
 	_, a := quick.join(h, 10)
 	text := make([]byte, 8<<10)
 	began := time.Now() // its close frame has a second to arrive
-	for seq := wire.Seq(1); n.Connections() == 2; seq++ {
+	cut := func() bool {
+		return slices.ContainsFunc(n.connections(nil), func(c *conn) bool { return c.out.closing() })
+	}
+	for seq := wire.Seq(1); !cut(); seq++ {
 		a.output(10, peer.ToAll, nil, wire.Message{Type: wire.TypeMessage, Seq: seq, Payload: text})
 		sent := time.Now()
 		quick.nextMessage(seq)
@@ -202,6 +209,48 @@ func TestSlowClientIsCutAlone(t *testing.T) {
 	}
 	if code := slow.closed(); code != int(wire.CloseSlow) {
 		t.Errorf("closed with %d, want %d", code, wire.CloseSlow)
+	}
+}
+
+// A client that fell behind and catches up keeps its connection, and asks its room
+// for what it missed from where it is; nothing is sent to it in between.
+func TestSlowClientCatchesUp(t *testing.T) {
+	n, h := start(t, limits(func(l *Limits) { l.OutboxBytes, l.SendBuffer, l.WriteStall = 128<<10, 8<<10, time.Minute })), startHost(t, "h#1")
+	n.dir.put(h.at(room, 10))
+	slow, quick := n.connect(), n.connect()
+	slow.ws.NetConn().(*net.TCPConn).SetReadBuffer(8 << 10)
+	j, _ := slow.join(h, 10)
+	_, a := quick.join(h, 10)
+	seq := wire.Seq(0)
+	say := func(size int) {
+		seq++
+		a.output(10, peer.ToAll, nil, wire.Message{Type: wire.TypeMessage, Seq: seq, Payload: make([]byte, size)})
+		quick.nextMessage(seq)
+	}
+	for behind := func() bool { return testutil.ToFloat64(n.metrics.behind) > 0 }; !behind(); {
+		if say(8 << 10); seq > 1000 {
+			t.Fatal("it never fell behind")
+		}
+	}
+	last := seq - 1 // the one that it was behind for is not queued
+	for range 10 {
+		say(8 << 10)
+	}
+	for s := wire.Seq(1); s <= last; s++ {
+		slow.nextMessage(s)
+	}
+	b := h.nextAttach()
+	if b.Why != peer.WhyBehind || b.Member != j.Member || b.At.Seq != last || b.Generation != 1 {
+		t.Fatalf("attach %+v, want one from message %d", b.Attach, last)
+	}
+	b.accept(1, 10, wire.HowGap, seq)
+	if f := slow.nextAttached(); f.How != wire.HowGap || f.Seq != seq {
+		t.Fatalf("attached: %+v", f)
+	}
+	say(8)
+	slow.nextMessage(seq)
+	if n.Connections() != 2 {
+		t.Error("it was cut")
 	}
 }
 

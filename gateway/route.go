@@ -162,7 +162,14 @@ func (r *route) reattach(now time.Time) {
 		if h == nil || s.claim != nil || h.standing != lost && !r.unanswered(h, now) || now.Before(h.notBefore) {
 			continue
 		}
-		if err := r.sendAttach(h, peer.WhyReattach); err != nil {
+		why := peer.WhyReattach
+		if h.behind {
+			if !h.caughtUp(now) {
+				continue
+			}
+			why = peer.WhyBehind
+		}
+		if err := r.sendAttach(h, why); err != nil {
 			return // the link is full or gone: the sweep or the next host
 		}
 		h.askedAt = now

@@ -39,6 +39,8 @@ type session struct {
 	generation  wire.Generation
 	incarnation wire.Incarnation
 	at          wire.Position // of the last reliable message queued for its socket
+	behind      bool          // its socket is: nothing is queued until it is attached again; see behind.go
+	behindAt    time.Time     // since when it is, or when it last was
 	askedAt     time.Time
 	notBefore   time.Time        // of the next re-attach
 	index       int              // in route.live

@@ -21,6 +21,10 @@ import (
 // slack is what a busy machine may add to a promised time.
 const slack = 2 * time.Second
 
+// short is how long most troubles last: longer than the time after which rooms go
+// on without a lease.
+const short = 2500 * time.Millisecond
+
 // trouble is something that keeps Redis from taking writes.
 type trouble struct {
 	name       string
@@ -30,7 +34,7 @@ type trouble struct {
 
 var troubles = []trouble{
 	{
-		"killed", 3 * time.Second,
+		"killed", short,
 		func(_ context.Context, s *stage) error { s.c.Redis.Signal(syscall.SIGKILL); return nil },
 		func(ctx context.Context, s *stage) error { return s.c.StartRedis(ctx) },
 	},
@@ -40,12 +44,12 @@ var troubles = []trouble{
 		func(_ context.Context, s *stage) error { s.c.Redis.Signal(syscall.SIGCONT); return nil },
 	},
 	{
-		"read-only", 3 * time.Second,
+		"read-only", short,
 		func(ctx context.Context, s *stage) error { return s.redis.ReplicaOf(ctx, "127.0.0.1", "1").Err() },
 		func(ctx context.Context, s *stage) error { return s.redis.ReplicaOf(ctx, "NO", "ONE").Err() },
 	},
 	{
-		"short of replicas", 3 * time.Second,
+		"short of replicas", short,
 		func(ctx context.Context, s *stage) error {
 			return s.redis.ConfigSet(ctx, "min-replicas-to-write", "1").Err()
 		},
@@ -54,7 +58,7 @@ var troubles = []trouble{
 		},
 	},
 	{
-		"out of memory", 3 * time.Second,
+		"out of memory", short,
 		func(ctx context.Context, s *stage) error { return s.redis.ConfigSet(ctx, "maxmemory", "1mb").Err() },
 		func(ctx context.Context, s *stage) error { return s.redis.ConfigSet(ctx, "maxmemory", "0").Err() },
 	},
@@ -65,17 +69,19 @@ func stopped() time.Duration {
 	if os.Getenv("LIMPET_SOAK") != "" {
 		return 30 * time.Second
 	}
-	return 6 * time.Second
+	return 4 * time.Second
 }
 
 func TestRedisInTrouble(t *testing.T) {
 	s := open(t)
-	s.coldRoom(t.Context(), t, "cold-for-long") // longer than hosts keep what they wrote
+	s.coldRoom(t.Context(), t, "cold-for-long")
+	cold := time.Now()
 	for _, tr := range troubles {
 		if !t.Run(tr.name, func(t *testing.T) { s.endure(t, tr) }) {
 			return
 		}
 	}
+	pause(t.Context(), time.Until(cold.Add(11*time.Second))) // hosts keep what they wrote for 10 s
 	if t.Run("flushed", s.flushed) {
 		t.Run("failed over with lost writes", s.lostWrites)
 	}

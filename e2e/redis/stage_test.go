@@ -52,7 +52,7 @@ func open(t *testing.T) *stage {
 	if keep := os.Getenv("LIMPET_E2E_LOGS"); keep != "" {
 		s.dir = keep
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cfg, err := cluster.Build(ctx, s.dir, 3, 2)
 	if err != nil {

@@ -49,7 +49,7 @@ func (r *Room) refuse(p Port, a peer.Attach, e *wire.Error) {
 // unfit says why an attach can't be answered by this room as it is.
 func (r *Room) unfit(a peer.Attach) *wire.Error {
 	switch {
-	case a.Why > peer.WhyReattach || a.Member == 0 || a.Member > wire.MaxMemberID || a.Generation > maxGeneration:
+	case a.Why > peer.WhyBehind || a.Member == 0 || a.Member > wire.MaxMemberID || a.Generation > maxGeneration:
 		return wire.Refuse(wire.CodeBadRequest, "attach is out of range")
 	case a.Why != peer.WhyJoin && a.Incarnation != r.cfg.Incarnation:
 		return wire.Refuse(wire.CodeEnded, "that room is over")
@@ -237,6 +237,10 @@ func (r *Room) position(m *member, a peer.Attach) (at wire.Attach, missed int) {
 		at.How = wire.HowResumed
 		at.Seq = max(a.At.Seq, m.joined)
 		missed = r.kept.addressed(m, at.Seq)
+		if a.Why == peer.WhyBehind && missed > 0 { // it would fall behind again
+			at = wire.Attach{How: wire.HowGap, From: at.Seq + 1, To: r.seq, Seq: r.seq}
+			missed = 0
+		}
 	}
 	at.Count = m.count() - uint64(missed)
 	return at, missed

@@ -125,6 +125,25 @@ func TestResume(t *testing.T) {
 	st.want(st.b, "left:1.4:replaced:a newer connection holds the membership gap:1.5@5#3(0,0)[0..0]")
 }
 
+// A client that read too slowly gets full state for what it missed, although the
+// room still has all of it; one that missed nothing goes on.
+func TestBehind(t *testing.T) {
+	st := open(t, &script{}, nil)
+	st.joins(st.a, 1, 2)
+	one := st.Member(1)
+	st.Only(one).Send([]byte("p"))
+	st.a.took()
+	st.attach(st.a, 1, 1, peer.WhyBehind, wire.Position{Epoch: 5, Seq: 1})
+	st.want(st.a, "resumed:1.1@1#1(0,0)[0..0]")
+	st.called("")
+	st.All().Send([]byte("q"))
+	st.Only(one).Send([]byte("r"))
+	st.a.took()
+	st.attach(st.a, 1, 1, peer.WhyBehind, wire.Position{Epoch: 5, Seq: 1})
+	st.want(st.a, "gap:1.1@3#3(0,0)[2..3]")
+	st.called("sync:1")
+}
+
 func TestGenerations(t *testing.T) {
 	replaced := "refused:1.%:replaced:a newer connection holds the membership"
 	for _, tc := range []struct {
