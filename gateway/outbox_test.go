@@ -244,13 +244,35 @@ func TestSlowClientCatchesUp(t *testing.T) {
 		t.Fatalf("attach %+v, want one from message %d", b.Attach, last)
 	}
 	b.accept(1, 10, wire.HowGap, seq)
-	if f := slow.nextAttached(); f.How != wire.HowGap || f.Seq != seq {
+	if f := slow.attachedAfterWaiting(); f.How != wire.HowGap || f.Seq != seq {
 		t.Fatalf("attached: %+v", f)
 	}
 	say(8)
 	slow.nextMessage(seq)
 	if n.Connections() != 2 {
 		t.Error("it was cut")
+	}
+}
+
+// attachedAfterWaiting is nextAttached for one who may have been told to wait.
+func (p *player) attachedAfterWaiting() wire.Attached {
+	p.t.Helper()
+	for {
+		msg, err := p.read()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		switch wire.TypeOf(msg) {
+		case wire.TypeWaiting:
+		case wire.TypeAttached:
+			f, err := wire.DecodeAttached(msg)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return f
+		default:
+			p.t.Fatalf("frame %#x, want attached", wire.TypeOf(msg))
+		}
 	}
 }
 
