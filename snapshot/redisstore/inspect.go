@@ -60,7 +60,7 @@ func (s *Store) inspectNode(ctx context.Context, c redis.Cmdable) ([]string, err
 	if err := s.suitable(info); err != nil {
 		return nil, err
 	}
-	return threats(info, func(name string) string { return setting(ctx, c, name) }), nil
+	return threats(info, s.cfg.WaitReplicas, func(name string) string { return setting(ctx, c, name) }), nil
 }
 
 // suitable says why a server is refused.
@@ -80,7 +80,7 @@ func (s *Store) suitable(info map[string]string) error {
 
 // threats are the lines on what a crash would cost. conf reads a setting, and
 // gives "" where that is not allowed or says nothing.
-func threats(info map[string]string, conf func(name string) string) []string {
+func threats(info map[string]string, wait int, conf func(name string) string) []string {
 	var lines []string
 	warn := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	if p := info["maxmemory_policy"]; p != "" && p != "noeviction" {
@@ -98,6 +98,9 @@ func threats(info map[string]string, conf func(name string) string) []string {
 		warn("keeps snapshots alone: a crash loses minutes of confirmed checkpoints; mend: CONFIG SET appendonly yes")
 	default:
 		warn("keeps nothing on disk, or does not say so: a restart loses every room; mend: CONFIG SET appendonly yes")
+	}
+	if have, _ := strconv.Atoi(info["connected_slaves"]); have < wait {
+		warn("has %d replicas and wait_replicas is %d: nothing becomes durable until they are there", have, wait)
 	}
 	if info["rdb_last_bgsave_status"] == "err" {
 		warn("fails to write its snapshots: look at its log and disk")

@@ -3,7 +3,11 @@ package redisstore
 import (
 	"context"
 	_ "embed" // the scripts
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -100,8 +104,50 @@ func (s *Store) run(ctx context.Context, calls []*call, source bool) {
 			c.cmd = p.EvalSha(ctx, c.script.hash, c.keys, c.args...)
 		}
 	}
+	var replicas *redis.Cmd
+	if s.cfg.WaitReplicas > 0 && slices.ContainsFunc(calls, (*call).confirms) {
+		replicas = p.Do(ctx, "WAIT", s.cfg.WaitReplicas, waitWithin.Milliseconds())
+	}
 	_, _ = p.Exec(ctx)
+	if replicas == nil {
+		return
+	}
+	if n, err := replicas.Int64(); err != nil || n < int64(s.cfg.WaitReplicas) {
+		for _, c := range calls {
+			c.unconfirm(n)
+		}
+	}
 }
+
+// waitWithin is how long a write waits for replicas; less than a read may take.
+const waitWithin = 500 * time.Millisecond
+
+// confirms reports whether the call makes something durable: with WaitReplicas it
+// counts once so many replicas have it.
+func (c *call) confirms() bool {
+	switch c.script.hash {
+	case saveScript.hash, appendScript.hash, handOffScript.hash, closeScript.hash, noteScript.hash:
+		return true
+	}
+	return false
+}
+
+// unconfirm takes the answer OK back: that the primary has it is not enough. The
+// call is to be run again.
+func (c *call) unconfirm(replicas int64) {
+	if !c.confirms() || c.cmd.Err() != nil {
+		return
+	}
+	word := c.cmd.Val()
+	if list, ok := word.([]any); ok && len(list) > 0 {
+		word = list[0]
+	}
+	if word == "OK" {
+		c.cmd.SetErr(fmt.Errorf("%w: %d have it", errNotReplicated, replicas))
+	}
+}
+
+var errNotReplicated = errors.New("too few replicas have taken the write")
 
 // word is the answer of a script that gives one word.
 func (c *call) word() (string, error) { return c.cmd.Text() }

@@ -39,6 +39,9 @@ type Config struct {
 	// AllowEviction takes a Redis that may evict keys, and so lose rooms and
 	// leases without a word.
 	AllowEviction bool
+	// WaitReplicas is how many replicas must have a write before it counts as
+	// done; not in a Cluster.
+	WaitReplicas int
 }
 
 // Store is a snapshot.Store. A plain cancellation of a call's context is
@@ -77,6 +80,7 @@ func New(rawURL string, cfg Config) (*Store, error) {
 		cfg.Prefix = set.Prefix
 	}
 	cfg.AllowEviction = cfg.AllowEviction || set.AllowEviction
+	cfg.WaitReplicas = max(cfg.WaitReplicas, set.WaitReplicas)
 	if cfg.Prefix == "" {
 		cfg.Prefix = "limpet"
 	}

@@ -16,6 +16,7 @@ import (
 type Settings struct {
 	Prefix        string
 	AllowEviction bool
+	WaitReplicas  int
 }
 
 // ParseURL reads
@@ -26,7 +27,7 @@ type Settings struct {
 // hosts are Sentinels (port 26379 unless said) that know it; sentinel_username
 // and sentinel_password are for them. With cluster=true the hosts are any nodes
 // of a Cluster, which has no DB but 0. Further: prefix=TEXT ahead of all keys,
-// allow_eviction=true. Errors hold no password.
+// allow_eviction=true, wait_replicas=N. Errors hold no password.
 func ParseURL(raw string) (*redis.UniversalOptions, Settings, error) {
 	o, set, err := parseURL(raw)
 	if err != nil {
@@ -150,8 +151,10 @@ func parameters(o *redis.UniversalOptions, query string) (Settings, error) {
 			o.IsClusterMode, err = truth(name, v)
 		case "allow_eviction":
 			set.AllowEviction, err = truth(name, v)
+		case "wait_replicas":
+			set.WaitReplicas, err = replicas(name, v)
 		default:
-			err = fmt.Errorf("unknown parameter %q: want master_name, sentinel_username, sentinel_password, cluster, prefix or allow_eviction", name)
+			err = fmt.Errorf("unknown parameter %q: want master_name, sentinel_username, sentinel_password, cluster, prefix, allow_eviction or wait_replicas", name)
 		}
 		if err != nil {
 			return Settings{}, err
@@ -160,7 +163,18 @@ func parameters(o *redis.UniversalOptions, query string) (Settings, error) {
 	if o.IsClusterMode && o.MasterName != "" {
 		return Settings{}, errors.New("cluster and master_name exclude each other")
 	}
+	if o.IsClusterMode && set.WaitReplicas > 0 { // a pipeline's WAIT would go to any node
+		return Settings{}, errors.New("cluster and wait_replicas exclude each other: use min-replicas-to-write there")
+	}
 	return set, nil
+}
+
+func replicas(name, v string) (int, error) {
+	n, err := strconv.ParseUint(v, 10, 4)
+	if err != nil {
+		return 0, fmt.Errorf("%s %q: want a number from 0 to 15", name, v)
+	}
+	return int(n), nil
 }
 
 func truth(name, v string) (bool, error) {
