@@ -235,11 +235,13 @@ func (h *Host) decide(ctx context.Context, a *arrival) (result string, o order) 
 	case o := <-a.orders:
 		return h.obey(a, o), o
 	case <-a.from.Done():
-		return "broken_off", o
 	case <-late.C:
-		return "broken_off", o
 	case <-ctx.Done():
 		return "shutdown", o
+	}
+	// A source that broke off behind the last part may have handed the room off.
+	if !isDone(a.whole) {
+		return "broken_off", o
 	}
 	late.Reset(askStore)
 	select {

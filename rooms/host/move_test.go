@@ -447,6 +447,28 @@ func TestDecidedMovesAreRemembered(t *testing.T) {
 	}
 }
 
+// A source may hand a room off and die before its target looks: what has come
+// whole is the store's to decide.
+func TestSourceBreaksOffBehindTheLastPart(t *testing.T) {
+	w := newMoving(t, tallyKind())
+	c := w.a.find(w.p.room).claim
+	broken := make(doneLink)
+	close(broken)
+	for range 32 { // which of two that are ready is looked at first is chance
+		a := &arrival{
+			arriveCall: arriveCall{Nonce: 1, Room: c.Room, Claim: [2]uint64{uint64(c.Incarnation), uint64(c.Epoch)}},
+			from:       broken, whole: make(chan struct{}), orders: make(chan order),
+		}
+		if got, _ := w.b.decide(t.Context(), a); got != "broken_off" {
+			t.Fatalf("in the middle: %s", got)
+		}
+		close(a.whole)
+		if got, _ := w.b.decide(t.Context(), a); got != "not_handed_off" { // as the store says
+			t.Fatalf("behind the last part: %s", got)
+		}
+	}
+}
+
 // A target whose lease ends at the wrong moment gives the room back.
 func TestTargetCannotBegin(t *testing.T) {
 	for _, k := range []rooms.Kind{tallyKind(), fleetingKind(), journaled(tallyKind())} {
