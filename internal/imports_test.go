@@ -34,6 +34,7 @@ var allowed = map[string]map[string]string{
 	"internal/certs":    {outside: "logs and metrics"},
 	"internal/socket":   {},
 	"internal/pressure": {outside: "logs and metrics"},
+	"internal/isolate":  {outside: "logs and metrics"},
 	"snapshot": {
 		"wire": "rooms' ids and epochs", "internal/fault": "points where tests kill it",
 		outside: "checksums, compression, logs and metrics",
@@ -67,6 +68,7 @@ var allowed = map[string]map[string]string{
 		"wire":           "ids and errors", "wire/peer": "messages to gateways", "internal/link": "links to gateways and hosts",
 		"snapshot/...": "claims and checkpoints", "directory": "it is a directory's host",
 		"rooms": "kinds", "rooms/internal/actor": "the rooms it runs",
+		"internal/isolate": "kinds in processes of their own", "internal/certs": "names of such processes",
 		"internal/query": "questions to its rooms", "internal/explain": "what it believes of a room", "internal/daemon": "host.Main is a whole process", "internal/pressure": "what it must refuse", outside: "logs and metrics",
 	},
 	"gateway": {

@@ -22,6 +22,7 @@ import (
 	"github.com/limpet-games/limpet/gateway/auth"
 	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/internal/isolate"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/rooms"
@@ -243,6 +244,7 @@ func metricNames(t *testing.T) map[string]bool {
 	if _, err := auth.New(auth.Config{JWKS: "https://example.org/keys", Log: log, Metrics: r}); err != nil {
 		t.Fatal(err)
 	}
+	isolate.NewMetrics(r)
 	pressure.New(pressure.Config{Log: log, Metrics: r})
 	pair := certFiles(t)
 	if _, err := certs.Server(pair+".pem", pair+"-key.pem", certs.Watch{Log: log, Metrics: r, What: "players"}); err != nil {

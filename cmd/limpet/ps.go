@@ -140,6 +140,7 @@ func printOverview(out io.Writer, o daemon.Overview, asJSON bool) error {
 	for _, h := range o.Hosts {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", h.Name, h.RoomCount, h.Members, up(h), h.Build)
 	}
+	printIsolated(w, o.Hosts)
 	fmt.Fprintln(w, "\nROOM\tHOST\tEPOCH\tMEMBERS\tCONNECTED")
 	for _, r := range o.Rooms {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d/%d\t%d\n", r.Room, r.Host, r.Epoch, r.Members, r.Max, r.Connected)
@@ -152,6 +153,17 @@ func printOverview(out io.Writer, o daemon.Overview, asJSON bool) error {
 		fmt.Fprintf(w, "missing\t%s\t%s\n", m.Node, m.Error)
 	}
 	return w.Flush()
+}
+
+// printIsolated lists the processes of isolated kinds, where there are any.
+func printIsolated(w io.Writer, hosts []daemon.NodeReport) {
+	head := "\nISOLATED KIND\tHOST\tSTATE\tPID\tMEMORY\tDEATHS\tLAST DEATH\n"
+	for _, h := range hosts {
+		for _, i := range h.Isolated {
+			fmt.Fprintf(w, "%s%s\t%s\t%s\t%d\t%d MiB\t%d\t%s\n", head, i.Kind, h.Name, i.State, i.PID, i.Memory>>20, i.Deaths, i.Last)
+			head = ""
+		}
+	}
 }
 
 func up(r daemon.NodeReport) string {

@@ -13,7 +13,8 @@ import (
 )
 
 const overview = `{"gateways":[{"node":"gateway-1#01","name":"gateway-1","connections":5}],
-"hosts":[{"node":"host-1#01","name":"host-1","room_count":1,"members":3,"up_ms":61000}],
+"hosts":[{"node":"host-1#01","name":"host-1","room_count":1,"members":3,"up_ms":61000,
+ "isolated":[{"kind":"board","state":"ready","pid":77,"memory_bytes":34603008,"deaths":2,"last_death":"crash"}]}],
 "rooms":[{"room":"chat/lobby","host":"host-1","epoch":12,"members":3,"max":50,"connected":2}],
 "rooms_left_off":4,"asked":3,"answered":2,"missing":[{"node":"host-2#01","role":"host","error":"connection refused"}]}`
 
@@ -36,7 +37,7 @@ func TestPsAsksTheFirstNodeThatAnswers(t *testing.T) {
 	if status != 0 {
 		t.Fatal(errOut)
 	}
-	for _, want := range []string{"gateway-1  5", "host-1  1      3        1m1s", "chat/lobby  host-1  12     3/50     2",
+	for _, want := range []string{"gateway-1  5", "host-1  1      3        1m1s", "chat/lobby  host-1  12     3/50     2", "board          host-1  ready  77   33 MiB  2       crash",
 		"and 4 more rooms", "2 of 3 nodes answered", "host-2#01", "connection refused"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

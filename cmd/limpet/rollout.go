@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/rooms/host"
 )
@@ -101,11 +102,11 @@ func halted(err error, name string, done, all int) error {
 }
 
 func namedNodes(all []daemon.NodeReport, names []string) []daemon.NodeReport {
-	if len(names) == 0 {
-		return all
-	}
 	var some []daemon.NodeReport
 	for _, n := range all {
+		if len(names) == 0 && !strings.Contains(n.Name, certs.Part) { // parts restart with their hosts
+			some = append(some, n)
+		}
 		for _, name := range names {
 			if n.Name == name {
 				some = append(some, n)

@@ -19,6 +19,17 @@ type Name struct {
 	Node    string // without its boot
 }
 
+// Part separates a node's name from that of a part of it: a kind that a host runs
+// in a process of its own, as NODE~KIND.
+const Part = "~"
+
+// Covers reports whether a process with this name in its certificate may call
+// itself node: by that name, or, of a host, as a part of it.
+func (n Name) Covers(node string) bool {
+	whole, _, part := strings.Cut(node, Part)
+	return whole == n.Node && (!part || n.Role == "host")
+}
+
 const trustDomain = "limpet"
 
 // URI is the name as a certificate has it.
@@ -63,6 +74,8 @@ func (n Name) Check() error {
 	switch {
 	case n.Cluster == "" || n.Node == "":
 		return fmt.Errorf("name %+v: want a cluster and a node", n)
+	case strings.Contains(n.Node, Part):
+		return fmt.Errorf("node %q: %q is for parts of nodes, which show the certificate of the whole", n.Node, Part)
 	case n.Role != "gateway" && n.Role != "host":
 		return fmt.Errorf("role %q: want gateway or host", n.Role)
 	}

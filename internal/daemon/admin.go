@@ -282,7 +282,21 @@ func (a *admin) ask(ctx context.Context, n *directory.Node, op string, body any)
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	l, err := a.reach(ctx, n)
+	return a.call(ctx, n, call)
+}
+
+// AskHost has another host do something, as its Admin does: body and answer are
+// JSON.
+func (c *Cluster) AskHost(ctx context.Context, n *directory.Node, op string, body []byte) (json.RawMessage, error) {
+	call, err := json.Marshal(adminCall{op, body})
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return c.call(ctx, n, call)
+}
+
+func (c *Cluster) call(ctx context.Context, n *directory.Node, call []byte) (json.RawMessage, error) {
+	l, err := c.reach(ctx, n)
 	if err != nil {
 		return nil, fmt.Errorf("reach %s: %w", n.ID.Name(), err)
 	}
@@ -290,16 +304,16 @@ func (a *admin) ask(ctx context.Context, n *directory.Node, op string, body any)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", n.ID.Name(), err)
 	}
-	return json.RawMessage(reply), nil
+	return reply, nil
 }
 
 // reach is the link to a host. One that does not answer in time is dialled
 // again: it may be alive on a busy machine, and has been asked nothing yet.
-func (a *admin) reach(ctx context.Context, n *directory.Node) (*link.Link, error) {
+func (c *Cluster) reach(ctx context.Context, n *directory.Node) (*link.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
 	for {
-		l, err := a.Mesh.Link(ctx, string(n.ID), n.Link)
+		l, err := c.Mesh.Link(ctx, string(n.ID), n.Link)
 		var late net.Error
 		if err == nil || ctx.Err() != nil || !errors.As(err, &late) || !late.Timeout() {
 			return l, err

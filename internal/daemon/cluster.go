@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,12 @@ type ClusterFlags struct {
 	CA, Cert, Key           string
 	Gossip, Link, Advertise string
 	Join                    []string
+
+	// LinkListener is where links come in, instead of Link; nil: that is.
+	LinkListener func() (net.Listener, error)
+	// Proves is the node whose certificate this process shows, where that is not
+	// Name: a host's isolated kinds show the host's.
+	Proves string
 }
 
 // Register adds the settings with their default addresses.
@@ -49,8 +56,8 @@ func checkLabel(s string) error {
 	return nil
 }
 
-// linkAddr is where links come in.
-func (c *ClusterFlags) linkAddr() string {
+// LinkAddr is where links come in.
+func (c *ClusterFlags) LinkAddr() string {
 	if c.Link != "" {
 		return c.Link
 	}
@@ -67,7 +74,7 @@ func (c *ClusterFlags) keys(log zerolog.Logger) (*Keyring, error) {
 		}
 		return k, nil
 	}
-	for _, f := range [][2]string{{"gossip", c.Gossip}, {"link", c.linkAddr()}} {
+	for _, f := range [][2]string{{"gossip", c.Gossip}, {"link", c.LinkAddr()}} {
 		if !Loopback(f[1]) {
 			return nil, fmt.Errorf("--%s %s is reachable from other machines: it needs --cluster-key-file", f[0], f[1])
 		}
@@ -78,7 +85,7 @@ func (c *ClusterFlags) keys(log zerolog.Logger) (*Keyring, error) {
 // identity is what the process proves on links: its certificate, or that it has
 // the cluster's secret. Nil on loopback, without either.
 func (c *ClusterFlags) identity(keys *Keyring, self Self) (*certs.Links, error) {
-	name := certs.Name{Cluster: c.Cluster, Role: self.Role.String(), Node: c.Name}
+	name := certs.Name{Cluster: c.Cluster, Role: self.Role.String(), Node: cmp.Or(c.Proves, c.Name)}
 	switch given := c.CA != "" || c.Cert != "" || c.Key != ""; {
 	case given && (c.CA == "" || c.Cert == "" || c.Key == ""):
 		return nil, errors.New("--cluster-ca, --node-cert and --node-key go together")
@@ -147,10 +154,13 @@ func OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
 		ID: directory.MakeNodeID(flags.Name, boot), Keys: keys, boot: boot, gate: make(chan struct{}),
 		seeded: len(flags.Join) > 0, begun: time.Now(), log: self.Log,
 	}
-	if in != nil {
+	switch {
+	case in != nil:
 		c.links, err = inherited(in.Link)
-	} else {
-		c.links, err = net.Listen("tcp", flags.linkAddr())
+	case flags.LinkListener != nil:
+		c.links, err = flags.LinkListener()
+	default:
+		c.links, err = net.Listen("tcp", flags.LinkAddr())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for links: %w", err)

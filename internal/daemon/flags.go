@@ -62,9 +62,11 @@ func (v *value) String() string     { return v.text }
 func (v *value) IsBoolFlag() bool   { return v.bool }
 func (v *value) Set(s string) error { v.text = s; return v.set(s) }
 
-func (f *Flags) add(name, kind, def, help string, isBool bool, set func(string) error) {
+func (f *Flags) add(name, kind, def, help string, isBool bool, set func(string) error) *value {
 	f.order = append(f.order, &setting{name: name, help: help, kind: kind})
-	f.set.Var(&value{text: def, bool: isBool, set: set}, name, help)
+	v := &value{text: def, bool: isBool, set: set}
+	f.set.Var(v, name, help)
+	return v
 }
 
 // String adds a setting that holds text; every check must accept it.
@@ -85,7 +87,8 @@ func (f *Flags) String(p *string, name, def, kind, help string, checks ...func(s
 // flag says replaces what the environment says.
 func (f *Flags) List(p *[]string, name, kind, help string, checks ...func(string) error) {
 	var have []string
-	f.add(name, kind, "", help+"; may repeat, or be a list with commas", false, func(s string) error {
+	var v *value
+	v = f.add(name, kind, "", help+"; may repeat, or be a list with commas", false, func(s string) error {
 		for part := range strings.SplitSeq(s, ",") {
 			part = strings.TrimSpace(part)
 			if part == "" {
@@ -98,7 +101,7 @@ func (f *Flags) List(p *[]string, name, kind, help string, checks ...func(string
 			}
 			have = append(have, part)
 		}
-		*p = have
+		*p, v.text = have, strings.Join(have, ",")
 		return nil
 	})
 }
@@ -263,6 +266,17 @@ func wrapped(text string, width int) []string {
 		line += word
 	}
 	return append(lines, line)
+}
+
+// Environment is the settings that are not left at their defaults, as variables
+// for another process of the program.
+func (f *Flags) Environment() (env []string) {
+	for _, s := range f.order {
+		if s.from == "flag" || s.from == "environment" {
+			env = append(env, EnvName(s.name)+"="+f.set.Lookup(s.name).Value.String())
+		}
+	}
+	return env
 }
 
 // Given lists the settings that are not left at their defaults, for the log.

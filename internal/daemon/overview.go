@@ -42,8 +42,22 @@ type NodeReport struct {
 	RoomCount   int      `json:"room_count"`
 	Members     int      `json:"members"`
 
+	Isolated []IsolatedReport `json:"isolated,omitempty"` // kinds that the host runs in processes of their own
+
 	Rooms        []RoomReport `json:"rooms,omitempty"`
 	RoomsLeftOff int          `json:"rooms_left_off,omitempty"`
+}
+
+// IsolatedReport is the process of a host's isolated kind. It is a host of its
+// own besides.
+type IsolatedReport struct {
+	Kind   string `json:"kind"`
+	State  string `json:"state"`
+	Node   string `json:"node,omitempty"` // NAME#BOOT
+	PID    int    `json:"pid,omitempty"`
+	Memory int64  `json:"memory_bytes"`
+	Deaths int    `json:"deaths"` // since the host started
+	Last   string `json:"last_death,omitempty"`
 }
 
 // RoomReport is one live room.

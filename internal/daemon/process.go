@@ -21,6 +21,8 @@ type Process struct {
 	Program, Node string
 	Log           LogFlags
 	Ops           OpsFlags
+	// OpsListener is where operations come in, instead of Ops.Addr; nil: that is.
+	OpsListener func() (net.Listener, error)
 	// Wire makes the process's parts. A BadSetting error is reported as one.
 	Wire func(*Wiring) error
 }
@@ -118,9 +120,12 @@ func (w *Wiring) prepare(p Process) (err error) {
 		return err
 	}
 	var ln net.Listener
-	if w.Inherited != nil {
+	switch {
+	case w.Inherited != nil:
 		ln, err = inherited(w.Inherited.Ops)
-	} else {
+	case p.OpsListener != nil:
+		ln, err = p.OpsListener()
+	default:
 		ln, err = net.Listen("tcp", p.Ops.Addr)
 	}
 	if err != nil {

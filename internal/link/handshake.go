@@ -58,7 +58,7 @@ func (m *Mesh) check(o opening, proved certs.Name) error {
 	if o.node == "" {
 		return errors.New("peer has no name")
 	}
-	if name, _, _ := strings.Cut(o.node, "#"); m.cfg.Identity != nil && name != proved.Node {
+	if name, _, _ := strings.Cut(o.node, "#"); m.cfg.Identity != nil && !proved.Covers(name) {
 		return fmt.Errorf("peer calls itself %q, its certificate is %s's", o.node, proved)
 	}
 	return nil

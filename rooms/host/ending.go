@@ -50,6 +50,7 @@ func (e *failure) Error() string { return e.err.Error() }
 // live is the room's goroutine.
 func (r *room) live(ctx context.Context) {
 	r.ctx = ctx
+	r.calls.slot.RunsHere()
 	if why := r.run(ctx); !r.calls.isTaken() {
 		r.end(why)
 	}
@@ -190,6 +191,7 @@ func (r *room) drop(next *flight) {
 	}
 	r.timer.Stop()
 	r.kill(nil)
+	r.calls.leave()
 	close(r.done)
 	// Gateways' tables may still point here until they hear of it. What a call
 	// that has not returned may use stays.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/isolate"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/rooms"
@@ -66,6 +67,11 @@ type Config struct {
 	Back    func(directory.NodeID)
 	Waits   func(directory.NodeID)
 
+	// Isolated is this process as the child of another; nil: it is none.
+	Isolated *isolate.Child
+	// Bare lets a host have no kinds of its own: it serves the directory.
+	Bare bool
+
 	MaxArrivals  int // rooms that move here at once; more are refused as busy; default 64
 	ArrivalBytes int // of all of them, while they are on their way; default 256 MiB
 
@@ -73,8 +79,10 @@ type Config struct {
 	Metrics prometheus.Registerer // nil: none
 }
 
+const defaultMaxRooms = 20_000
+
 func (c *Config) setDefaults() {
-	setDefault(&c.MaxRooms, 20_000)
+	setDefault(&c.MaxRooms, defaultMaxRooms)
 	setDefault(&c.MaxActivations, 256)
 	setDefault(&c.MaxHandles, 65_536)
 	setDefault(&c.MailboxBytes, 1<<20)
@@ -99,7 +107,7 @@ func (c *Config) check() error {
 		return errors.New("room host: Store is not set")
 	case c.MailboxBytes < 2*wire.MaxInput:
 		return fmt.Errorf("room host: MailboxBytes is %d, want at least %d", c.MailboxBytes, 2*wire.MaxInput)
-	case len(c.Kinds) == 0:
+	case len(c.Kinds) == 0 && !c.Bare:
 		return errors.New("room host: no kinds to serve")
 	}
 	return nil

@@ -103,6 +103,13 @@ func recovered(err *error) {
 func (h *Host) start(k rooms.Kind, g grant, p prepared, from copyOf, now time.Time) (r *room, err error) {
 	defer recovered(&err)
 	a := p.actor
+	p.calls.slot, p.calls.actor = h.cfg.Isolated.Take(string(g.Claim.Room)), a
+	p.calls.slot.RunsHere()
+	defer func() {
+		if r == nil {
+			p.calls.leave()
+		}
+	}()
 	if err := a.Begin(g.Claim.Epoch, now); err != nil {
 		return nil, err
 	}

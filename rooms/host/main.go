@@ -4,14 +4,18 @@ import (
 	"context"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/internal/explain"
+	"github.com/limpet-games/limpet/internal/isolate"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -29,6 +33,11 @@ type settings struct {
 	log     daemon.LogFlags
 	store   storeFlags
 	host    Config
+	isolate isolateFlags
+	flags   *daemon.Flags
+
+	opsListener func() (net.Listener, error) // nil: --ops
+	served      []rooms.Kind                 // also in processes of their own
 
 	drainWithin time.Duration
 	stuckFor    time.Duration
@@ -58,6 +67,7 @@ func newFlags(s *settings) *daemon.Flags {
 	s.memory.Register(f)
 	f.Duration(&s.stuckFor, "stuck-deadline", 15*time.Second, 0, time.Hour,
 		"how long a call of a room's code may hang after its room was given up, until this process drains and exits with status 1, if others take rooms; 0: for ever")
+	s.isolate.register(f)
 	s.ops.Register(f, "127.0.0.1:7402")
 	s.log.Register(f)
 	return f
@@ -79,9 +89,13 @@ func Command(args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
 	if err := s.store.check(); err != nil {
 		return f.Bad(err)
 	}
-	s.host.Kinds = kinds
+	own, err := s.child(kinds)
+	if err != nil {
+		return f.Bad(err)
+	}
+	s.flags, s.served, s.host.Kinds, s.host.Bare = f, kinds, own, len(own) < len(kinds)
 	return daemon.Run(f, daemon.Process{
-		Program: "roomd", Node: s.cluster.Name, Log: s.log, Ops: s.ops,
+		Program: "roomd", Node: s.cluster.Name, Log: s.log, Ops: s.ops, OpsListener: s.opsListener,
 		Wire: func(p *daemon.Wiring) error { return s.wire(p) },
 	})
 }
@@ -90,6 +104,10 @@ func Command(args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
 func (s *settings) wire(p *daemon.Wiring) error {
 	cfg := s.host
 	cfg.Log, cfg.Metrics = p.Log, p.Metrics
+	child := cfg.Isolated
+	if _, is := child.Is(); is {
+		p.Parts.Add("signs of life", child.Run)
+	}
 	cfg.Pressure = s.memory.Watch(p).Level
 	var names []string
 	placements := map[string]string{}
@@ -142,6 +160,11 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	service = directory.NewService(directory.ServiceConfig{
 		Members: cluster.Members, Mesh: cluster.Mesh, Host: h, Coroner: coroner, Log: p.Log, Metrics: p.Metrics,
 	})
+	child.Named(string(cluster.ID), func() bool { return h.Ready() == nil && cluster.Joined() == nil })
+	isolated, err := s.isolated(p, s.served, cluster, store, coroner)
+	if err != nil {
+		return err
+	}
 	cluster.AddTo(&p.Parts)
 	p.Parts.Add("coroner", coroner.Run)
 	p.Parts.Add("directory", func(ctx context.Context) error {
@@ -153,26 +176,38 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	p.Parts.Add("rooms", h.Run)
 	if s.stuckFor > 0 {
 		p.Parts.Add("stuck rooms", func(ctx context.Context) error {
-			return h.Hopeless(ctx, s.stuckFor, func() bool { return otherHosts(cluster.Members) })
+			return h.Hopeless(ctx, s.stuckFor, func() bool { return child != nil || h.otherHosts(cluster.Members) })
 		})
 	}
 	p.Parts.Add("load report", func(ctx context.Context) error { return reportLoad(ctx, h, cluster.Members) })
 
-	restart := &restarter{host: h, wiring: p, cluster: cluster, coroner: coroner, within: s.restartWithin, orders: make(chan []string, 1)}
+	restart := &restarter{host: h, wiring: p, cluster: cluster, coroner: coroner, within: s.restartWithin, orders: make(chan []string, 1), child: child, isolated: isolated}
 	p.Parts.Add("restart", restart.run)
 	stop := stopping{host: h, deadline: s.drainWithin, hurry: p.Hurry(), leave: restart.leave,
-		others: func() bool { return otherHosts(cluster.Members) }}
-	p.Parts.Add("drain", stop.run)
+		others: func() bool { return h.otherHosts(cluster.Members) }}
+	p.Parts.Add("drain", func(ctx context.Context) error {
+		var both errgroup.Group
+		both.Go(func() error { return isolated.run(ctx) })
+		both.Go(func() error { return stop.run(ctx) })
+		return both.Wait()
+	})
 
 	p.Ops.Ready("cluster", cluster.Joined)
 	p.Ops.Ready("rooms", h.Ready)
+	if isolated != nil {
+		p.Ops.Ready("isolated kinds", isolated.ready)
+		p.Ops.HandleJSON("GET /v1/isolated", func(*http.Request) (any, error) {
+			return map[string]any{"kinds": isolated.states()}, nil
+		})
+	}
 	report := func() daemon.NodeReport {
 		r := cluster.Report()
 		r.SetRooms(roomReports(h))
+		r.Isolated = isolatedReports(isolated.states())
 		return r
 	}
 	cluster.ServeReports(p.Ops, report)
-	cluster.ServeAdmin(p.Ops, report, restart.admin)
+	cluster.ServeAdmin(p.Ops, report, isolated.admin(restart.admin))
 	cluster.ServeQueries(p.Ops, p.Metrics, h.Scan)
 	cluster.ServeExplain(p.Ops, func(ctx context.Context, room wire.RoomID, b *explain.Belief) {
 		if loc, ok := service.Entry(room); ok {
@@ -195,14 +230,22 @@ func tellRestart(c *directory.Coroner, node directory.NodeID, d time.Duration) {
 	c.TellRestarting(ctx, node, d)
 }
 
-// otherHosts reports whether some other host takes rooms.
-func otherHosts(m *directory.Members) bool {
+// otherHosts reports whether some other host takes rooms of this one's kinds.
+func (h *Host) otherHosts(m *directory.Members) bool {
 	for _, n := range m.View().Hosts {
-		if n.ID != m.Self() && !n.Draining {
+		serves := slices.ContainsFunc(n.Kinds, func(kind string) bool { _, mine := h.kinds[kind]; return mine })
+		if n.ID != m.Self() && !n.Draining && serves {
 			return true
 		}
 	}
 	return false
+}
+
+func isolatedReports(states []isolate.State) (reports []daemon.IsolatedReport) {
+	for _, s := range states {
+		reports = append(reports, daemon.IsolatedReport{Kind: s.Kind, State: s.State, Node: s.Node, PID: s.PID, Memory: s.Memory, Deaths: s.Deaths, Last: s.Last})
+	}
+	return reports
 }
 
 func roomReports(h *Host) []daemon.RoomReport {

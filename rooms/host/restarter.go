@@ -1,10 +1,12 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/internal/isolate"
+	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -55,16 +59,21 @@ type Failures struct {
 
 // restarter restarts the process in place, when a signal or an operator says so.
 type restarter struct {
-	host    *Host
-	wiring  *daemon.Wiring
-	cluster *daemon.Cluster
-	coroner *directory.Coroner
-	within  time.Duration
-	orders  chan []string // capacity 1; kinds that the next program does not serve
+	host     *Host
+	wiring   *daemon.Wiring
+	cluster  *daemon.Cluster
+	coroner  *directory.Coroner
+	within   time.Duration
+	child    *isolate.Child
+	isolated *isolation
+	orders   chan []string // capacity 1; kinds that the next program does not serve
 }
 
 // answerFirst is for the answer to an order to leave before this program ends.
 const answerFirst = 50 * time.Millisecond
+
+// quietSlack is for what a restart does beside its hand-over.
+const quietSlack = 5 * time.Second
 
 // run waits for orders. A restart that was carried out does not return.
 func (r *restarter) run(ctx context.Context) error {
@@ -96,6 +105,13 @@ func (r *restarter) signalled(ctx context.Context) {
 // restart ends this program and begins the next one. It returns why it did not,
 // with all as it was.
 func (r *restarter) restart(ctx context.Context, gone []string) error {
+	// The children's rooms go to other hosts or to the store.
+	if err := r.isolated.hold(ctx); err != nil {
+		r.isolated.release()
+		return err
+	}
+	defer r.isolated.release()
+	r.child.Quiet(r.within + quietSlack)
 	legacy, over, err := r.host.HandOver(ctx, HandOverOptions{
 		Within: r.within, Build: daemon.Version(), Gone: gone,
 		Tell: func(ctx context.Context) { r.coroner.TellRestarting(ctx, r.cluster.ID, r.within) },
@@ -120,7 +136,7 @@ func (r *restarter) check(ctx context.Context) (RestartState, error) {
 		return s, wire.Refuse(wire.CodeUnavailable, err.Error())
 	}
 	s.Next = &next
-	for _, now := range describeKinds(r.host.kinds).Kinds {
+	for _, now := range describeKinds(r.served()).Kinds {
 		k := next.Kind(now.Kind)
 		switch {
 		case k == nil:
@@ -157,6 +173,19 @@ func (s *RestartState) compare(now, next KindDescription, written uint32) {
 	}
 }
 
+// served are the kinds of this process and of its isolated kinds'.
+func (r *restarter) served() map[string]rooms.Kind {
+	all := maps.Clone(r.host.kinds)
+	if r.isolated != nil {
+		for _, k := range r.isolated.kinds {
+			if k, err := k.Checked(); err == nil {
+				all[k.Name] = k
+			}
+		}
+	}
+	return all
+}
+
 func (r *restarter) state() RestartState {
 	s := RestartState{Node: string(r.cluster.ID), PID: os.Getpid(), Build: daemon.Version(), State: "serving"}
 	switch {
@@ -165,7 +194,7 @@ func (r *restarter) state() RestartState {
 	case !isDone(r.host.adoption.done):
 		s.State = "starting"
 	}
-	if err := r.host.Ready(); err != nil {
+	if err := cmp.Or(r.host.Ready(), r.isolated.ready()); err != nil {
 		s.NotReady = err.Error()
 	}
 	s.Failures, s.Unconfirmed = r.host.Failures(), r.host.versions.unconfirmed()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/isolate"
 	"github.com/limpet-games/limpet/rooms/internal/actor"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/wire"
@@ -25,6 +26,10 @@ type pulse struct {
 	count uint64        // owned by the goroutine that runs the room
 	call  atomic.Uint64 // 0: none; taken: the watcher has the room
 
+	// Owned by whoever runs the room; where this process is an isolated kind's.
+	slot  *isolate.Slot
+	actor *actor.Room
+
 	// Owned by the watcher.
 	seen  uint64
 	looks int
@@ -38,12 +43,28 @@ var _ actor.Calls = (*pulse)(nil)
 func (p *pulse) Begin() {
 	if p.call.Load() != taken {
 		p.count++
+		if p.slot != nil {
+			in, blamed := p.actor.Poisoned()
+			p.slot.Begin(p.count, isolate.Input{Member: uint64(in.Member), Instance: in.Instance, N: uint64(in.N)}, blamed)
+		}
 		p.call.Store(p.count)
 	}
 }
 
 // End marks its end; false: the room is the watcher's.
-func (p *pulse) End() bool { return p.call.CompareAndSwap(p.count, 0) }
+func (p *pulse) End() bool {
+	mine := p.call.CompareAndSwap(p.count, 0)
+	if mine {
+		p.slot.End()
+	}
+	return mine
+}
+
+// leave gives up the room's place in the box.
+func (p *pulse) leave() {
+	p.slot.Release()
+	p.slot = nil
+}
 
 // take takes the room from its goroutine, which is in a call that has lasted
 // for stuckAfter looks. What the room's goroutine wrote before the call is the

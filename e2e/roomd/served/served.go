@@ -4,6 +4,7 @@ package served
 import (
 	"time"
 
+	"github.com/limpet-games/limpet/e2e/faulty"
 	"github.com/limpet-games/limpet/e2e/ledger"
 	"github.com/limpet-games/limpet/e2e/pace"
 	"github.com/limpet-games/limpet/rooms"
@@ -31,6 +32,7 @@ func Kinds() []rooms.Kind {
 		pace.Kind("pace", rooms.Checkpoint(time.Second)),
 		pace.Kind("pace-none", rooms.None()),
 		ledger.TableKind("table"),
+		faulty.Kind("faulty"), faulty.Kind("steady"),
 		ledger.IdleKind("idle-a"), ledger.IdleKind("idle-b"), ledger.IdleKind("idle-c"), ledger.IdleKind("idle-d"),
 	}
 }

@@ -1,0 +1,266 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/limpet-games/limpet/client"
+	"github.com/limpet-games/limpet/e2e/cluster"
+	"github.com/limpet-games/limpet/e2e/faulty"
+	"github.com/limpet-games/limpet/wire"
+)
+
+// TestIsolatedKind breaks the process of an isolated kind in every way that a
+// room's code can: its rooms come back without the input at fault, whose sender
+// hears of it, and a room of another kind on the same host notices nothing.
+func TestIsolatedKind(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	c := startClusterOf(t, cluster.Config{Roomd: program(t, "e2e/roomd"), Hosts: 1, Gateways: 1,
+		Host: []string{"--isolate", "faulty", "--isolate-memory", "256"}})
+
+	calm := pulse(ctx, t, c.URLs())
+	beside := newListener(ctx, t, c.URLs(), "faulty/beside")
+	beside.play(ctx, t, 3)
+	first := isolated(ctx, t, c.Hosts[0])
+	if first.State != "ready" || !strings.HasPrefix(first.Node, "host-1~faulty#") {
+		t.Fatalf("isolated kind: %+v", first)
+	}
+	for _, fault := range []string{faulty.Loop, faulty.Goroutine, faulty.Overflow, faulty.Maps, faulty.Eat} {
+		before := isolated(ctx, t, c.Hosts[0])
+		victim := newListener(ctx, t, c.URLs(), "faulty/"+fault)
+		victim.play(ctx, t, 3)
+		began := time.Now()
+		victim.breaks(ctx, t, fault)
+		failed := time.Since(began)
+		victim.play(ctx, t, 6)
+		beside.play(ctx, t, beside.last()+1)
+		// What hangs is ended a little after its room was given up.
+		var after report
+		for after = isolated(ctx, t, c.Hosts[0]); after.Deaths == before.Deaths || after.State != "ready"; after = isolated(ctx, t, c.Hosts[0]) {
+			wait(ctx, t, "the process is another one")
+		}
+		if after.Deaths != before.Deaths+1 || after.PID == before.PID {
+			t.Errorf("%s: process before %+v, after %+v: want one death", fault, before, after)
+		}
+		t.Logf("%s: sender told and room back after %s; %s", fault, failed.Round(time.Millisecond), after.Last)
+	}
+	if slowest, n := calm(); slowest > 500*time.Millisecond || n < 20 {
+		t.Errorf("a room of another kind was silent for up to %s in %d answers", slowest, n)
+	} else {
+		t.Logf("a room of another kind on the host answered %d times, after %s at most", n, slowest.Round(time.Millisecond))
+	}
+
+	// A silent child is killed, and nobody is to blame.
+	now := isolated(ctx, t, c.Hosts[0])
+	if err := syscall.Kill(now.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for s := isolated(ctx, t, c.Hosts[0]); s.Deaths == now.Deaths || s.State != "ready"; s = isolated(ctx, t, c.Hosts[0]) {
+		wait(ctx, t, "the stopped process is another one")
+	}
+	beside.play(ctx, t, beside.last()+1)
+
+	// The host's death is its child's.
+	now = isolated(ctx, t, c.Hosts[0])
+	c.Hosts[0].Signal(syscall.SIGKILL)
+	for syscall.Kill(now.PID, 0) == nil && !zombie(now.PID) {
+		wait(ctx, t, "the child dies with its host")
+	}
+	if err := c.Hosts[0].Start(); err != nil {
+		t.Fatal(err)
+	}
+	beside.play(ctx, t, beside.last()+1)
+
+	// An orderly end takes it along, and its rooms are saved.
+	now = isolated(ctx, t, c.Hosts[0])
+	c.Hosts[0].Signal(syscall.SIGTERM)
+	if status := c.Hosts[0].Status(); status != 0 {
+		t.Errorf("host ended with status %d", status)
+	}
+	if syscall.Kill(now.PID, 0) == nil && !zombie(now.PID) {
+		t.Errorf("process %d outlives its host", now.PID)
+	}
+}
+
+// zombie: dead, and whoever is to hear of it has not yet.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(after, "Z")
+}
+
+type report struct {
+	State, Node string
+	PID, Deaths int
+	Last        string `json:"last_death"`
+}
+
+func isolated(ctx context.Context, t *testing.T, host *cluster.Process) report {
+	t.Helper()
+	for {
+		var answer struct{ Kinds []report }
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, host.Ops("/v1/isolated"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			err = json.NewDecoder(resp.Body).Decode(&answer)
+			resp.Body.Close()
+		}
+		if err == nil && len(answer.Kinds) == 1 {
+			return answer.Kinds[0]
+		}
+		wait(ctx, t, "the host says how its isolated kind does")
+	}
+}
+
+func wait(ctx context.Context, t *testing.T, what string) {
+	t.Helper()
+	select {
+	case <-ctx.Done():
+		t.Fatalf("%s: %v", what, ctx.Err())
+	case <-time.After(20 * time.Millisecond):
+	}
+}
+
+// listener is one player of a room that counts its inputs.
+type listener struct {
+	room *client.Room
+
+	mu     sync.Mutex
+	count  int           // as told last
+	failed []wire.Input  // inputs that were skipped for good
+	heard  chan struct{} // capacity 1
+}
+
+func newListener(ctx context.Context, t *testing.T, urls []string, room string) *listener {
+	t.Helper()
+	l := &listener{heard: make(chan struct{}, 1)}
+	c, err := client.Dial(ctx, client.Config{URLs: urls, OnEvent: l.event})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	kind, name, _ := strings.Cut(room, "/")
+	for l.room == nil {
+		if l.room, err = c.Join(ctx, wire.ModeJoinOrCreate, kind, name, nil); err != nil {
+			t.Logf("join %s: %v", room, err)
+			wait(ctx, t, "join "+room)
+		}
+	}
+	return l
+}
+
+func (l *listener) event(_ *client.Room, e client.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch e := e.(type) {
+	case *client.Message:
+		l.count, _ = strconv.Atoi(string(e.Payload))
+	case *client.Failed:
+		l.failed = append(l.failed, e.N)
+	default:
+		return
+	}
+	select {
+	case l.heard <- struct{}{}:
+	default:
+	}
+}
+
+func (l *listener) last() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
+// until waits for what the room tells.
+func (l *listener) until(ctx context.Context, t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for {
+		l.mu.Lock()
+		ok := is()
+		l.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-l.heard:
+		case <-ctx.Done():
+			t.Fatalf("%s: %v (count %d, failed %v)", what, ctx.Err(), l.count, l.failed)
+		}
+	}
+}
+
+// play plays until the room's count is n.
+func (l *listener) play(ctx context.Context, t *testing.T, n int) {
+	t.Helper()
+	for i := l.last(); i < n; i++ {
+		if _, err := l.room.Send([]byte("play")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.until(ctx, t, "count "+strconv.Itoa(n), func() bool { return l.count == n })
+}
+
+// breaks sends an input that breaks something, and waits until it is skipped.
+func (l *listener) breaks(ctx context.Context, t *testing.T, fault string) {
+	t.Helper()
+	n, err := l.room.Send([]byte(fault))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.until(ctx, t, fault+" is skipped for good", func() bool { return slices.Contains(l.failed, n) })
+}
+
+// pulse plays in a room of the host's own kinds until the function that it
+// returns is called, which tells the longest time to an answer, and how many
+// there were.
+func pulse(ctx context.Context, t *testing.T, urls []string) func() (slowest time.Duration, answers int) {
+	ctx, cancel := context.WithCancel(ctx)
+	l := newListener(ctx, t, urls, "steady/one")
+	var slowest time.Duration
+	n := 0
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			began := time.Now()
+			l.room.Send([]byte("play"))
+			n++
+			for l.last() < n && ctx.Err() == nil {
+				select {
+				case <-l.heard:
+				case <-ctx.Done():
+				}
+			}
+			if ctx.Err() == nil {
+				slowest = max(slowest, time.Since(began))
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return func() (time.Duration, int) {
+		cancel()
+		<-done
+		return slowest, n
+	}
+}

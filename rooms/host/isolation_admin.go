@@ -1,0 +1,140 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/daemon"
+)
+
+// admin has a host's isolated kinds drain with it. The rest is for the host's own
+// process.
+func (i *isolation) admin(own daemon.Admin) daemon.Admin {
+	if i == nil {
+		return own
+	}
+	return func(ctx context.Context, op string, body []byte) (any, error) {
+		switch op {
+		case daemon.AdminDrain:
+			return i.drain(ctx, own, body)
+		case daemon.AdminDrainCancel, daemon.AdminDrainState:
+			return i.drainState(ctx, own, op, body)
+		}
+		return own(ctx, op, body)
+	}
+}
+
+// drain begins with the children. Where one refuses, those that have begun stop.
+func (i *isolation) drain(ctx context.Context, own daemon.Admin, body []byte) (any, error) {
+	var all drainAnswer
+	add := func(a drainAnswer) {
+		if all.Plan.Host == "" {
+			all.Plan.Host, all.Plan.Fits = a.Plan.Host, true
+		}
+		all.Plan.Rooms += a.Plan.Rooms
+		all.Plan.Members += a.Plan.Members
+		all.Plan.Fits = all.Plan.Fits && a.Plan.Fits
+		all.Plan.Targets = append(all.Plan.Targets, a.Plan.Targets...)
+		all.Plan.Unplaced = append(all.Plan.Unplaced, a.Plan.Unplaced...)
+		all.Drain = merged(all.Drain, a.Drain)
+	}
+	var begun []func()
+	err := i.eachChild(func(node *directory.Node) error {
+		var a drainAnswer
+		if err := i.ask(ctx, node, daemon.AdminDrain, body, &a); err != nil {
+			return err
+		}
+		begun = append(begun, func() { _ = i.ask(ctx, node, daemon.AdminDrainCancel, nil, nil) })
+		add(a)
+		return nil
+	})
+	if err == nil {
+		var mine any
+		if mine, err = own(ctx, daemon.AdminDrain, body); err == nil {
+			a := mine.(drainAnswer)
+			add(a)
+			all.Plan.Host = a.Plan.Host
+			if all.Drain != nil {
+				all.Drain.Host = a.Drain.Host
+			}
+			return all, nil
+		}
+	}
+	for _, cancel := range begun {
+		cancel()
+	}
+	return nil, err
+}
+
+func (i *isolation) drainState(ctx context.Context, own daemon.Admin, op string, body []byte) (any, error) {
+	mine, err := own(ctx, op, body)
+	if err != nil {
+		return nil, err
+	}
+	all := mine.(DrainStatus)
+	err = i.eachChild(func(node *directory.Node) error {
+		var s DrainStatus
+		if err := i.ask(ctx, node, op, body, &s); err != nil {
+			if op == daemon.AdminDrainCancel { // it may have come since the drain began
+				return nil
+			}
+			return err
+		}
+		host := all.Host
+		all = *merged(&all, &s)
+		all.Host = host
+		return nil
+	})
+	return all, err
+}
+
+func (i *isolation) eachChild(do func(*directory.Node) error) error {
+	for _, s := range i.states() {
+		node := i.cluster.Members.View().Node(directory.NodeID(s.Node))
+		if node == nil {
+			continue // it has no rooms now
+		}
+		if err := do(node); err != nil {
+			return fmt.Errorf("process of kind %s: %w", s.Kind, err)
+		}
+	}
+	return nil
+}
+
+func (i *isolation) ask(ctx context.Context, node *directory.Node, op string, body []byte, answer any) error {
+	raw, err := i.cluster.AskHost(ctx, node, op, body)
+	if err != nil || answer == nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, answer); err != nil {
+		return errors.New("answer does not decode: " + err.Error())
+	}
+	return nil
+}
+
+// worse orders the states of drains: of several the worst is that of all.
+var worse = map[string]int{DrainDone: 0, DrainCancelled: 1, DrainNone: 2, DrainRunning: 3, DrainFailed: 4}
+
+// merged is two drains as one.
+func merged(a, b *DrainStatus) *DrainStatus {
+	if a == nil || b == nil {
+		if a == nil {
+			return b
+		}
+		return a
+	}
+	s := *a
+	if worse[b.State] > worse[a.State] {
+		s.State, s.Error = b.State, b.Error
+	}
+	s.Total, s.Left, s.Moved, s.Failures = a.Total+b.Total, a.Left+b.Left, a.Moved+b.Moved, a.Failures+b.Failures
+	s.Elapsed, s.Deadline, s.Rate = max(a.Elapsed, b.Elapsed), max(a.Deadline, b.Deadline), a.Rate+b.Rate
+	s.ETA = max(a.ETA, b.ETA)
+	s.Pause = Pauses{max(a.Pause.P50, b.Pause.P50), max(a.Pause.P99, b.Pause.P99), max(a.Pause.Max, b.Pause.Max)}
+	s.Blockers = append(append([]Blocker{}, a.Blockers...), b.Blockers...)
+	s.Blockers = s.Blockers[:min(len(s.Blockers), maxBlockers)]
+	return &s
+}
