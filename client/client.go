@@ -45,7 +45,8 @@ type Config struct {
 	MaxInputs     int
 	MaxInputBytes int
 
-	TLS        *tls.Config // for wss
+	// TLS is for wss. It gets a cache for sessions of its own, where it has none.
+	TLS        *tls.Config
 	NetDial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	ReadBuffer int // bytes; default 1024, enough for most frames of a game
 }
@@ -62,6 +63,13 @@ func (c Config) checked() (Config, error) {
 	}
 	if len(c.Token) > wire.MaxToken {
 		return c, fmt.Errorf("token of %d bytes: want at most %d", len(c.Token), wire.MaxToken)
+	}
+	if c.TLS == nil {
+		c.TLS = &tls.Config{}
+	}
+	if c.TLS.ClientSessionCache == nil { // so that coming back costs the gateway less
+		c.TLS = c.TLS.Clone()
+		c.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(len(c.URLs))
 	}
 	if c.Agent == "" {
 		c.Agent = "limpet-go"

@@ -120,10 +120,12 @@ func (s *settings) storm(ctx context.Context) error {
 	if _, err := all.ask("storm " + c.Gateways[1].Name); err != nil {
 		return err
 	}
+	use := newUsage(c, all)
 	c.Gateways[1].Signal(syscall.SIGKILL)
 	if _, err := all.ask("resumed"); err != nil {
 		return err
 	}
+	use.print()
 	answers, err := all.ask("report")
 	if err != nil {
 		return err
@@ -224,6 +226,7 @@ type answer struct {
 	Tries    int       `json:"tries,omitempty"`   // that those made since
 	Quiet    []float64 `json:"quiet,omitempty"`   // milliseconds from input to echo on the other gateway, before
 	Storm    []float64 `json:"storm,omitempty"`   // and from the kill until all were back
+	At       []float64 `json:"at,omitempty"`      // seconds from the kill to each of those inputs
 	Lost     int       `json:"lost,omitempty"`    // inputs that are not in their room's book once and in order
 	Sent     int       `json:"sent,omitempty"`
 	Noticed  int       `json:"noticed,omitempty"` // gaps, rewinds and ends
@@ -247,6 +250,7 @@ func report(answers []answer) error {
 		}
 	}
 	at := func(p []float64, percent int) float64 { return p[min(len(p)-1, len(p)*percent/100)] }
+	bySecond(answers)
 	tries, before, during := float64(sum.Tries)/float64(len(sum.Resumed)), at(sum.Quiet, 99), at(sum.Storm, 99)
 	fmt.Printf("resumed: %d clients, half within %.2f s, 99 of 100 within %.2f s, all within %.2f s; %d stranded\n", len(sum.Resumed),
 		at(sum.Resumed, 50), at(sum.Resumed, 99), sum.Resumed[len(sum.Resumed)-1], sum.Stranded)

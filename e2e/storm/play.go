@@ -35,6 +35,7 @@ type players struct {
 	back    map[*load.Player]time.Duration        // of victims
 	sent    map[*load.Player]map[uint64]time.Time //
 	echoes  map[string][]float64                  // by stage, of those who are no victims
+	sentAt  []float64                             // of the storm's echoes, seconds from the kill
 	tries   int
 	noticed int
 }
@@ -138,6 +139,9 @@ func (p *players) heard(one *load.Player, e client.Event) {
 		delete(p.sent[one], note.N)
 		if _, victim := p.victims[one]; ok && !victim && p.stage != "" {
 			p.echoes[p.stage] = append(p.echoes[p.stage], float64(time.Since(at).Microseconds())/1000)
+			if p.stage == "storm" {
+				p.sentAt = append(p.sentAt, at.Sub(p.killed).Seconds())
+			}
 		}
 	case *client.Resumed:
 		p.mu.Lock()
@@ -219,7 +223,7 @@ func (p *players) report(ctx context.Context) (a answer, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a.Tries, a.Noticed, a.Stranded = p.tries, p.noticed, len(p.victims)-len(p.back)
-	a.Quiet, a.Storm = p.echoes["quiet"], p.echoes["storm"]
+	a.Quiet, a.Storm, a.At = p.echoes["quiet"], p.echoes["storm"], p.sentAt
 	for _, d := range p.back {
 		a.Resumed = append(a.Resumed, d.Seconds())
 	}

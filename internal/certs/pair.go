@@ -142,7 +142,7 @@ func Server(certFile, keyFile string, w Watch) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{
+	c := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -151,5 +151,7 @@ func Server(certFile, keyFile string, w Watch) (*tls.Config, error) {
 			defer mu.Unlock()
 			return pair, nil
 		},
-	}, nil
+	}
+	c.WrapSession = sealSession(c)
+	return c, nil
 }

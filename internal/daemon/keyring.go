@@ -93,6 +93,9 @@ func (k *Keyring) Links() [][]byte { return k.each(func(s Keys) []byte { return 
 // Tokens are the keys of resume tokens.
 func (k *Keyring) Tokens() [][]byte { return k.each(func(s Keys) []byte { return s.Token }) }
 
+// Tickets are the keys of TLS sessions.
+func (k *Keyring) Tickets() [][]byte { return k.each(func(s Keys) []byte { return s.Ticket }) }
+
 // Gossip are the keys of gossip.
 func (k *Keyring) Gossip() [][]byte { return k.each(func(s Keys) []byte { return s.Gossip }) }
 

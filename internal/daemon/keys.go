@@ -12,6 +12,7 @@ type Keys struct {
 	Gossip []byte // encrypts gossip
 	Link   []byte // proves who may link
 	Token  []byte // signs resume tokens
+	Ticket []byte // seals TLS sessions, which all gateways take up again
 }
 
 // DeriveKeys makes the keys from the cluster's secret.
@@ -20,7 +21,7 @@ func DeriveKeys(secret []byte) (Keys, error) {
 	for _, d := range []struct {
 		key *[]byte
 		job string
-	}{{&k.Gossip, "gossip"}, {&k.Link, "link"}, {&k.Token, "resume token"}} {
+	}{{&k.Gossip, "gossip"}, {&k.Link, "link"}, {&k.Token, "resume token"}, {&k.Ticket, "tls session"}} {
 		out, err := hkdf.Key(sha256.New, secret, nil, "limpet v1 "+d.job, 32)
 		if err != nil {
 			return Keys{}, fmt.Errorf("derive %s key: %w", d.job, err)

@@ -151,6 +151,9 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	})
 	cluster.Open()
 	cluster.AddTo(&p.Parts)
+	if secure != nil && cluster.Keys != nil {
+		p.Parts.Add("TLS sessions", func(ctx context.Context) error { return shareSessions(ctx, secure, cluster.Keys, p.Log) })
+	}
 	p.Parts.Add("coroner", coroner.Run)
 	p.Parts.Add("directory", resolver.Run)
 	if verifier != nil {

@@ -1,9 +1,13 @@
 package gatewayd
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/internal/daemon"
@@ -47,4 +51,25 @@ func (t *tlsFlags) open(listen string, p *daemon.Wiring) (*tls.Config, error) {
 		return nil, fmt.Errorf("--tls-cert: %w", err)
 	}
 	return c, nil
+}
+
+// sessionsEvery is how often the keys of TLS sessions are looked at: they change
+// with the day, and with the cluster's secrets.
+const sessionsEvery = time.Minute
+
+// shareSessions lets players' TLS sessions go on at every gateway of the cluster,
+// until ctx is done.
+func shareSessions(ctx context.Context, c *tls.Config, keys *daemon.Keyring, log zerolog.Logger) error {
+	t := time.NewTicker(sessionsEvery)
+	defer t.Stop()
+	for {
+		if err := certs.ShareSessions(c, keys.Tickets(), time.Now()); err != nil {
+			log.Error().Err(err).Msg("keys of TLS sessions not changed")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
 }
