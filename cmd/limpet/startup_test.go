@@ -75,6 +75,8 @@ func TestDangerousSettingsAreRefused(t *testing.T) {
 		"gateway's gossip off loopback without key": {gw("--gossip", "0.0.0.0:0"), "--cluster-key-file"},
 		"gateway's links off loopback without key":  {gw("--link", "0.0.0.0:0"), "--cluster-key-file"},
 		"operations off loopback without token":     {gw("--ops", "0.0.0.0:0"), "--ops-token-file"},
+		"operations' certificate without its key":   {gw("--ops-tls-cert", public), "--ops-tls-key"},
+		"operations' certificate that is none":      {gw("--ops-tls-cert", public, "--ops-tls-key", private), "--ops-tls-cert"},
 		"short token for operations":                {gw("--ops", "0.0.0.0:0", "--ops-token-file", short), "at least 16"},
 		"no limit on frames":                        {gw("--connection-frames", "0"), "from 1"},
 		"no heartbeat":                              {gw("--heartbeat", "0"), "from 1s"},

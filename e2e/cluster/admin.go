@@ -24,7 +24,7 @@ func (p *Process) Admin(ctx context.Context, path string, body, out any) error {
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+secret) // not asked for on loopback
+	req.Header.Set("Authorization", "Bearer "+Secret) // not asked for on loopback
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

@@ -30,9 +30,9 @@ const (
 	portRedis  = 6379
 )
 
-// secret is the cluster's, and its operators' token where nodes are not on
+// Secret is the cluster's, and its operators' token where nodes are not on
 // loopback.
-var secret = strings.Repeat("limpet-test-key-", 4)
+var Secret = strings.Repeat("limpet-test-key-", 4)
 
 // Config says what to run.
 type Config struct {
@@ -76,7 +76,7 @@ type Cluster struct {
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	c := &Cluster{cfg: cfg, net: [2]int{64 + rand.IntN(128), rand.IntN(256)}}
 	c.key = filepath.Join(cfg.Dir, "cluster.key")
-	if err := os.WriteFile(c.key, []byte(secret), 0o600); err != nil {
+	if err := os.WriteFile(c.key, []byte(Secret), 0o600); err != nil {
 		return nil, fmt.Errorf("write cluster key: %w", err)
 	}
 	if err := c.place(); err != nil {

@@ -26,6 +26,7 @@ type Config struct {
 	PerRoom int
 	AtOnce  int // joins under way at a time; default 64
 	TLS     *tls.Config
+	NetDial dialer // nil: net.Dialer's
 	// OnEvent is told of every player's events, on that player's own
 	// goroutine; the event is valid during the call only.
 	OnEvent func(p *Player, e client.Event)
@@ -84,7 +85,7 @@ func Join(ctx context.Context, cfg Config) (*Fleet, error) {
 }
 
 func (f *Fleet) player(seat, turn int, s *Silence) *Player {
-	p := &Player{Name: fmt.Sprintf("c%d", seat), RoomName: f.roomName(seat % f.cfg.Rooms), Silence: s, seat: seat, turn: turn}
+	p := &Player{Name: fmt.Sprintf("c%d", seat), RoomName: f.roomName(seat % f.cfg.Rooms), Silence: s, seat: seat, turn: turn, net: f.cfg.NetDial}
 	if turn > 0 {
 		p.Name = fmt.Sprintf("c%d.%d", seat, turn)
 	}

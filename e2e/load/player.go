@@ -23,6 +23,7 @@ type Player struct {
 
 	// Static after player.
 	seat, turn int
+	net        dialer        // nil: net.Dialer's
 	record     *record       // nil: nothing is kept
 	joined     chan struct{} // closed when the join has ended, well or not
 
@@ -70,12 +71,18 @@ func (p *Player) Sent() uint64 {
 	return p.sent
 }
 
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // Dials is how often the player's client has tried to connect.
 func (p *Player) Dials() int64 { return p.dials.Load() }
 
 func (p *Player) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	p.dials.Add(1)
-	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	dial := p.net
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, network, addr)
 	if err == nil {
 		p.mu.Lock()
 		p.conn = conn

@@ -23,7 +23,11 @@ func newUsage(c *cluster.Cluster, all crowd) *usage {
 		"gateway": {c.Gateways[0].Pid()}, "hosts": {c.Hosts[0].Pid(), c.Hosts[1].Pid()}, "Redis": {c.Redis.Pid()},
 	}}
 	for _, m := range all.all {
-		u.pids["clients"] = append(u.pids["clients"], m.cmd.Process.Pid)
+		what := "clients that stay"
+		if m.returns {
+			what = "clients that come back"
+		}
+		u.pids[what] = append(u.pids[what], m.cmd.Process.Pid)
 	}
 	u.before = u.now()
 	return u
@@ -39,6 +43,9 @@ func (u *usage) now() map[string]float64 {
 	return used
 }
 
+// firstSeconds are those in which all clients notice and come at once.
+const firstSeconds = 3 * time.Second
+
 // print tells the share of one core that each kind of process had.
 func (u *usage) print() {
 	took, after := time.Since(u.began).Seconds(), u.now()
@@ -47,7 +54,7 @@ func (u *usage) print() {
 		parts = append(parts, fmt.Sprintf("%s %.2f", what, (after[what]-u.before[what])/took))
 	}
 	slices.Sort(parts)
-	fmt.Printf("cores in use in the storm's %.1f s: %s\n", took, strings.Join(parts, ", "))
+	fmt.Printf("cores in use in the storm's first %.1f s: %s\n", took, strings.Join(parts, ", "))
 }
 
 // ticksPerSecond is the kernel's unit in /proc on Linux.

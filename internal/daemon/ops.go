@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/internal/certs"
 )
 
 // OpsFlags are the settings of the operations listener.
@@ -20,6 +23,7 @@ type OpsFlags struct {
 	Addr      string
 	TokenFile string
 	Hosts     []string
+	Cert, Key string
 }
 
 // Register adds --ops and its companions.
@@ -28,6 +32,8 @@ func (o *OpsFlags) Register(f *Flags, def string) {
 	f.String(&o.TokenFile, "ops-token-file", "", "FILE",
 		"file with the tokens that the operations listener asks for (Authorization: Bearer), a line each: ROLE TOKEN [NAME], "+
 			"ROLE being read, drain or destroy; looked at again when it changes; required off loopback")
+	f.String(&o.Cert, "ops-tls-cert", "", "FILE", "certificate with which the operations listener speaks TLS, in PEM; looked at again when it changes")
+	f.String(&o.Key, "ops-tls-key", "", "FILE", "the certificate's key")
 	f.List(&o.Hosts, "ops-hosts", "NAME", "host names under which the operations listener may be reached, beside IP addresses and localhost")
 }
 
@@ -48,10 +54,31 @@ func (o OpsFlags) open(log zerolog.Logger) (*opsTokens, error) {
 	return nil, nil
 }
 
+// secure reads the certificate; nil where the listener speaks in the clear, which
+// off loopback is a warning.
+func (o OpsFlags) secure(log zerolog.Logger, metrics prometheus.Registerer) (*tls.Config, error) {
+	if (o.Cert == "") != (o.Key == "") {
+		return nil, errors.New("--ops-tls-cert and --ops-tls-key go together")
+	}
+	if o.Cert == "" {
+		if !Loopback(o.Addr) {
+			log.Warn().Msgf("--ops %s speaks in the clear: operators' tokens can be read on the way; give it --ops-tls-cert and --ops-tls-key, "+
+				"or keep it on a network that nobody else reads", o.Addr)
+		}
+		return nil, nil
+	}
+	c, err := certs.Server(o.Cert, o.Key, certs.Watch{Log: log, Metrics: metrics, What: "operations"})
+	if err != nil {
+		return nil, fmt.Errorf("--ops-tls-cert: %w", err)
+	}
+	return c, nil
+}
+
 // Ops is the operations listener. Handlers and checks are added before Run.
 type Ops struct {
 	flags    OpsFlags
 	tokens   *opsTokens // nil: none asked
+	tls      *tls.Config
 	log      zerolog.Logger
 	noise    zerolog.Logger // sampled: what strangers can bring about
 	mux      *http.ServeMux
@@ -68,8 +95,12 @@ func NewOps(flags OpsFlags, log zerolog.Logger, metrics *prometheus.Registry) (*
 	if err != nil {
 		return nil, err
 	}
+	secure, err := flags.secure(log, metrics)
+	if err != nil {
+		return nil, err
+	}
 	o := &Ops{
-		flags: flags, tokens: tokens, log: log, mux: http.NewServeMux(), roles: map[string]Role{},
+		flags: flags, tokens: tokens, tls: secure, log: log, mux: http.NewServeMux(), roles: map[string]Role{},
 		noise: log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "limpet_ops_refused_total",
 			Help: "Requests that the operations listener refused, by why."}, []string{"why"}),
@@ -117,6 +148,9 @@ func (o *Ops) Ready(name string, check func() error) { o.ready.Add(name, check) 
 // Run serves on ln until ctx is done.
 func (o *Ops) Run(ctx context.Context, ln net.Listener) error {
 	srv := NewServer(o.guard(o.mux), o.log)
+	if o.tls != nil {
+		ln = tls.NewListener(ln, o.tls)
+	}
 	srv.WriteTimeout = 2 * time.Minute // a profile takes as long as it is asked to
 	if err := Serve(ctx, srv, ln, time.Second); err != nil {
 		return fmt.Errorf("serve operations: %w", err)

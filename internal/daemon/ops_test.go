@@ -3,6 +3,8 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -18,6 +20,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/internal/certs"
 )
 
 const testToken = "a-token-of-some-length"
@@ -344,6 +348,10 @@ func TestOperatorsAreAudited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !strings.Contains(log.String(), "--ops-tls-cert") {
+		t.Errorf("no warning that tokens travel in the clear: %s", &log)
+	}
+	log.Reset()
 	o.HandleRole(RoleDrain, "POST /v1/move", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.WriteHeader(http.StatusConflict)
@@ -374,6 +382,63 @@ func TestOperatorsAreAudited(t *testing.T) {
 	log.Reset()
 	if status, _ := ask("read-token-for-tests", "{}"); status != http.StatusForbidden || !strings.Contains(log.String(), "operator refused") {
 		t.Errorf("refused: %d, %s", status, &log)
+	}
+}
+
+// With a certificate the listener speaks TLS, and nothing else.
+func TestOperationsOverTLS(t *testing.T) {
+	ca, err := certs.NewAuthority("c", time.Now(), 90*24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "ops.pem"), filepath.Join(dir, "ops-key.pem")
+	if err := ca.IssueServer([]string{"localhost"}, time.Now(), 60*24*time.Hour, cert, key); err != nil {
+		t.Fatal(err)
+	}
+	if err := ca.Write(filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca-key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	raw, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil || !roots.AppendCertsFromPEM(raw) {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	o, err := NewOps(OpsFlags{Addr: "0.0.0.0:0", TokenFile: tokenFile(t, testToken), Cert: cert, Key: key}, zerolog.New(&log), NewRegistry("t"))
+	if err != nil || log.Len() > 0 {
+		t.Fatalf("%v; log: %s", err, &log)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- o.Run(ctx, ln) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}, DisableKeepAlives: true}}
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	for url, want := range map[string]int{"https://localhost:" + port + "/v1/x": http.StatusNotFound, "http://localhost:" + port + "/healthz": http.StatusBadRequest} {
+		req, err := http.NewRequest(http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+testToken)
+		req.Header.Set("Origin", "https://localhost:"+port)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %s, want %d", url, resp.Status, want)
+		}
 	}
 }
 

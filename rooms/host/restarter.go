@@ -136,14 +136,15 @@ func (r *restarter) check(ctx context.Context) (RestartState, error) {
 		return s, wire.Refuse(wire.CodeUnavailable, err.Error())
 	}
 	s.Next = &next
-	for _, now := range describeKinds(r.served()).Kinds {
+	served := r.served()
+	for _, now := range describeKinds(served).Kinds {
 		k := next.Kind(now.Kind)
 		switch {
 		case k == nil:
 			s.Gone = append(s.Gone, now.Kind)
 			s.Changes = append(s.Changes, fmt.Sprintf("%s is served no longer", now.Kind))
 		default:
-			s.compare(now, *k, r.host.versions.writes(r.host.kinds[now.Kind]))
+			s.compare(now, *k, r.host.versions.writes(served[now.Kind]))
 		}
 	}
 	return s, nil
