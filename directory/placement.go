@@ -84,6 +84,11 @@ func (n *Node) fits(w *Want) bool {
 	return !n.Draining && !n.Load.Full && n.suits(w)
 }
 
+// Takes reports whether the node is a host that may take a room now: it serves
+// the room's kind, has the labels that the room is placed by, and neither drains
+// nor is full.
+func (n *Node) Takes(w Want) bool { return n.fits(&w) }
+
 // suits is fits for a host that has room.
 func (n *Node) suits(w *Want) bool {
 	if !n.Serves(w.Room.Kind()) || w.Build != "" && n.Build != w.Build {
@@ -116,8 +121,12 @@ func home(hosts []*Node, room wire.RoomID) *Node {
 // Score is how loaded a host counts: one for each room and member, and up to
 // three times that where processors or memory run short. Lower is better.
 func (l Load) Score() int {
-	pressure := 100 + 4*max(0, int(l.CPU)-50) + 6*max(0, int(l.Memory)-70)
-	return (1 + int(l.Rooms) + int(l.Members)) * min(pressure, 300) / 100
+	return (1 + int(l.Rooms) + int(l.Members)) * l.Pressure() / 100
+}
+
+// Pressure is what a room or member counts on the host, in percent: 100 to 300.
+func (l Load) Pressure() int {
+	return min(100+4*max(0, int(l.CPU)-50)+6*max(0, int(l.Memory)-70), 300)
 }
 
 // Host labels. They travel in gossip, so they are few and short.

@@ -41,6 +41,7 @@ func commands() []command {
 		{"close", "end a room for good", runClose},
 		{"query", "ask all live rooms a question, and print the answer as a table", runQuery},
 		{"drain", "empty a host: its rooms move to others, live", runDrain},
+		{"rebalance", "have hosts that carry more than others move rooms to those, live", runRebalance},
 		{"restart", "restart a host in place: its rooms wait in shared memory", runRestart},
 		{"rollout", "bring out a new build, node by node; halts when it misbehaves", runRollout},
 		{"ps", "list gateways, room hosts and rooms", runPs},

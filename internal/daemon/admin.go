@@ -41,6 +41,7 @@ const (
 	AdminKick        = "kick"         // RoomOrder
 	AdminHistory     = "history"      // RoomOrder: when the room lived at this host
 
+	AdminRebalance    = "rebalance"     // BalanceOrder
 	AdminRestart      = "restart"       // RestartOrder
 	AdminRestartState = "restart_state" // nothing
 	AdminConfirm      = "confirm"       // nothing: rooms are written in their kinds' own state versions
@@ -101,6 +102,7 @@ func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 	}
 	a := &admin{c, report, self}
 	a.serveConsole(ops)
+	a.serveRebalance(ops)
 	ops.HandleRole(RoleDrain, "POST /v1/move", a.handler(a.move))
 	ops.HandleRole(RoleDrain, "POST /v1/drain", a.handler(a.drain))
 	ops.HandleRole(RoleDrain, "POST /v1/drain/cancel", a.handler(a.cancelDrain))

@@ -34,6 +34,8 @@ func (h *Host) admin(ctx context.Context, op string, body []byte) (any, error) {
 		return h.DrainState(), nil
 	case daemon.AdminDrainState:
 		return h.DrainState(), nil
+	case daemon.AdminRebalance:
+		return h.rebalanceOrdered(body)
 	}
 	return h.roomOrdered(ctx, op, body)
 }
@@ -102,4 +104,18 @@ func (h *Host) drainOrdered(ctx context.Context, body []byte) (any, error) {
 	}
 	s := h.DrainState()
 	return drainAnswer{p, &s}, nil
+}
+
+func (h *Host) rebalanceOrdered(body []byte) (any, error) {
+	var q daemon.BalanceOrder
+	if err := json.Unmarshal(body, &q); err != nil {
+		return nil, wire.Refuse(wire.CodeBadRequest, "rebalance: "+err.Error())
+	}
+	switch {
+	case q.DryRun:
+		return h.BalanceState(), nil
+	case q.Stop:
+		return h.StopRebalance(), nil
+	}
+	return h.Rebalance(BalanceOptions{Rate: q.Rate})
 }

@@ -327,6 +327,7 @@ func (h *Host) begins(a *arrival, epoch wire.Epoch, how string) string {
 		h.loadFailed(a.Room)
 		return "start_failed"
 	}
+	r.arrived = true
 	r.tenure.How = "moved"
 	if !h.enter(r) {
 		return "lease_lost"

@@ -50,6 +50,17 @@ type Moved struct {
 // or when it goes on here, with the reason. patience is how long the room's
 // code may still put it off; 0: it is not to.
 func (h *Host) Move(ctx context.Context, id wire.RoomID, node directory.NodeID, addr string, patience time.Duration) (Moved, error) {
+	return h.move(ctx, id, node, addr, patience, causeOrder)
+}
+
+// Why rooms are asked to move away.
+const (
+	causeOrder     = "order"
+	causeDrain     = "drain"
+	causeRebalance = "rebalance"
+)
+
+func (h *Host) move(ctx context.Context, id wire.RoomID, node directory.NodeID, addr string, patience time.Duration, cause string) (Moved, error) {
 	r := h.find(id)
 	switch {
 	case r == nil || r.over.Load():
@@ -77,7 +88,7 @@ func (h *Host) Move(ctx context.Context, id wire.RoomID, node directory.NodeID, 
 			err = errors.New("the room ended meanwhile")
 		}
 	}
-	h.metrics.moved(err)
+	h.metrics.moved(err, cause)
 	return Moved{d.loc, d.pause}, err
 }
 

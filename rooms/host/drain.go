@@ -354,7 +354,7 @@ func (h *Host) moveSomewhere(ctx context.Context, r *room, patience time.Duratio
 			return m, errors.Join(err, none)
 		}
 		tried[n.ID] = true
-		if m, err = h.Move(ctx, r.id, n.ID, n.Link, patience); err == nil || errors.Is(err, errNotReady) || r.over.Load() {
+		if m, err = h.move(ctx, r.id, n.ID, n.Link, patience, causeDrain); err == nil || errors.Is(err, errNotReady) || r.over.Load() {
 			return m, err
 		}
 		err = fmt.Errorf("to %s: %w", n.ID.Name(), err)

@@ -50,6 +50,11 @@ type Config struct {
 	// Place picks a host for a room that moves away; nil: rooms move only to
 	// hosts that are named.
 	Place func(w directory.Want, not func(directory.NodeID) bool) (*directory.Node, error)
+	// Peers are the hosts of the cluster, as gossip has them; nil: rooms are never
+	// rebalanced. Rebalance has this one begin by itself, when it carries clearly
+	// more than the others for some time.
+	Peers     func() []*directory.Node
+	Rebalance bool
 	// Placed is told of rooms that came to live here by a move, Released of
 	// copies that are over. Neither may block.
 	Placed   func(directory.Location)
@@ -132,6 +137,7 @@ type Host struct {
 	arrivals  *arrivals
 	trails    *trails
 	drains    drains
+	balancer  *balancer
 	acts      chan struct{} // slots of operators' acts
 	chronicle chronicle
 	adoption  adoption
@@ -200,6 +206,7 @@ func New(cfg Config) (*Host, error) {
 	h.beats.host = h
 	h.arrivals, h.trails = newArrivals(), newTrails()
 	h.drains.changed = make(chan struct{}, 1)
+	h.balancer = newBalancer(h)
 	h.adoption.done = make(chan struct{})
 	w := cfg.Writer
 	w.Store, w.Log, w.Metrics = cfg.Store, cfg.Log, cfg.Metrics
@@ -228,6 +235,7 @@ func (h *Host) Run(ctx context.Context) error {
 	roomsCtx, stopRooms := context.WithCancelCause(services)
 	h.open(roomsCtx)
 	eg.Go(func() error { h.adopt(roomsCtx); return nil })
+	eg.Go(func() error { return h.balancer.run(roomsCtx) })
 	<-ctx.Done()
 	err := h.shutdown(stopRooms, stopLease)
 	stopServices()

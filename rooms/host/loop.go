@@ -31,6 +31,7 @@ type room struct {
 	box      *mailbox
 	began    time.Time
 	measures bool            // its code gives numbers
+	arrived  bool            // by a move
 	ctx      context.Context // ends when the copy must
 	kill     context.CancelCauseFunc
 	done     chan struct{} // closed when the copy has left the host's table

@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"os"
@@ -60,6 +59,7 @@ func newFlags(s *settings) *daemon.Flags {
 	f.Duration(&s.drainWithin, "drain-deadline", 20*time.Second, 0, time.Hour,
 		"bound on moving rooms to other hosts when told to stop, and on waiting for a store that does not answer; "+
 			"what is left is saved, or waits in shared memory for the next start where there is no store; 0: none are moved")
+	f.Bool(&s.host.Rebalance, "rebalance", "move rooms, live, to hosts that carry less while this one carries clearly more than the mean, at most 10 a second; without it, only when limpet rebalance says so")
 	f.List(&s.labels, "label", "KEY=VALUE", "what this host is, for kinds that are placed by labels, like region=eu", checkLabel)
 	f.String(&s.shared, "shared-memory", sharedMemory, "DIR", "directory in memory through which rooms pass from this process to the next one at a restart in place; empty: there are none")
 	f.Duration(&s.restartWithin, "restart-within", 15*time.Second, time.Second, directory.MaxRestart,
@@ -149,6 +149,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	}
 	cfg.Placed = func(loc directory.Location) { service.Register(loc) }
 	cfg.Released = func(room wire.RoomID, epoch wire.Epoch) { service.Unregister(room, epoch) }
+	cfg.Peers = func() []*directory.Node { return cluster.Members.View().Hosts }
 	h, err := New(cfg)
 	if err != nil {
 		return daemon.BadSetting(err)
@@ -272,8 +273,8 @@ func reportLoad(ctx context.Context, h *Host, m *directory.Members) error {
 	for {
 		l := h.Load()
 		load := directory.Load{
-			Rooms:   uint16(min(l.Rooms, math.MaxUint16)),
-			Members: uint32(min(l.Members, math.MaxUint32)),
+			Rooms:   clipRooms(l.Rooms),
+			Members: clipMembers(l.Members),
 			CPU:     cpu.percent(time.Now(), cpuUsed()),
 			Memory:  memoryUsed(),
 		}

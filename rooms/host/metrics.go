@@ -83,7 +83,7 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		appendRooms: f.single("limpet_journal_append_rooms", "Rooms in a call that appends to journals.", prometheus.ExponentialBuckets(1, 2, 10)),
 		appendFails: f.counter("limpet_journal_append_failures_total", "Calls that append to journals that the store did not answer."),
 		aside:       f.counters("limpet_store_set_aside_total", "Damaged checkpoints and journals of rooms that started here, set aside for what was before them.", "what"),
-		moves:       f.counters("limpet_host_moves_total", "Rooms asked to move away, by result.", "result"),
+		moves:       f.counters("limpet_host_moves_total", "Rooms asked to move away, by result and cause.", "result", "cause"),
 		adopted: f.counters("limpet_host_adopted_total",
 			"Rooms that a predecessor of this process left in shared memory, by what became of them.", "result"),
 		arrived: f.counters("limpet_host_arrivals_total", "Rooms announced to move here, by result.", "result"),
@@ -170,7 +170,7 @@ func (k *kindMetrics) froze(on bool) {
 }
 
 // moved counts an attempt to move a room away.
-func (m *metrics) moved(err error) {
+func (m *metrics) moved(err error, cause string) {
 	result := "moved"
 	switch {
 	case errors.Is(err, errNotReady):
@@ -178,7 +178,7 @@ func (m *metrics) moved(err error) {
 	case err != nil:
 		result = "failed"
 	}
-	m.moves.WithLabelValues(result).Inc()
+	m.moves.WithLabelValues(result, cause).Inc()
 }
 
 // activated counts an answer to Activate.

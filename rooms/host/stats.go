@@ -1,6 +1,7 @@
 package host
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -129,3 +130,7 @@ func (h *Host) Load() Load {
 	defer h.mu.RUnlock()
 	return Load{Rooms: len(h.live) + len(h.flights), Members: int(h.members.Load())}
 }
+
+// clipRooms and clipMembers are counts as gossip carries them.
+func clipRooms(n int) uint16   { return uint16(min(n, math.MaxUint16)) }
+func clipMembers(n int) uint32 { return uint32(min(n, math.MaxUint32)) }
