@@ -22,7 +22,8 @@ type cache struct {
 
 type slot struct {
 	loc  Location
-	used bool // asked for since the hand passed
+	used bool   // asked for since the hand passed
+	seen uint64 // the serial of the last view that had the place's node
 }
 
 func newCache(most int, evicted func()) *cache {
@@ -38,6 +39,26 @@ func (c *cache) get(room wire.RoomID) (Location, bool) {
 	}
 	c.slots[i].used = true
 	return c.slots[i].loc, true
+}
+
+// live finds the place of a room whose node is in a view. What one view had is
+// not looked up in it again: most of the time of a lookup went there.
+func (c *cache) live(room wire.RoomID, v *View) (Location, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, ok := c.index[room]
+	if !ok {
+		return Location{}, false
+	}
+	s := &c.slots[i]
+	s.used = true
+	if s.seen != v.serial {
+		if v.Node(s.loc.Node) == nil {
+			return Location{}, false
+		}
+		s.seen = v.serial
+	}
+	return s.loc, true
 }
 
 func (c *cache) put(loc Location) {

@@ -108,8 +108,8 @@ func (r *Resolver) cached(req Request) (Location, bool) {
 	if req.Mode != wire.ModeJoin && req.Mode != wire.ModeJoinOrCreate {
 		return Location{}, false
 	}
-	loc, ok := r.cache.get(req.Room)
-	return loc, ok && usable(loc, req) && r.cfg.Members.View().Node(loc.Node) != nil
+	loc, ok := r.cache.live(req.Room, r.cfg.Members.View())
+	return loc, ok && usable(loc, req)
 }
 
 func (r *Resolver) resolve(ctx context.Context, req Request) (Location, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -127,5 +128,24 @@ func TestRecentKeepsTheNewest(t *testing.T) {
 	r.remove(3)
 	if len(r.m) != 2 || len(r.order) != 2 {
 		t.Errorf("kept %v in order %v", r.m, r.order)
+	}
+}
+
+func TestCachedPlacesNeedTheirNodeInTheView(t *testing.T) {
+	id := MakeNodeID("h1", 1)
+	nodes := map[NodeID]*Node{id: {ID: id, Role: RoleHost}}
+	with := newView(nil, 16, nodes, nil, time.Now())
+	without := newView(with, 16, nil, nil, time.Now())
+	again := newView(without, 16, nodes, nil, time.Now())
+	c := newCache(10, func() {})
+	c.put(at("chat/a", "h1", 5))
+	for i, v := range []*View{with, with, without, without, again, again} {
+		if _, ok := c.live("chat/a", v); ok != (v != without) {
+			t.Errorf("%d: found %t", i, ok)
+		}
+	}
+	c.put(at("chat/a", "h2", 6))
+	if _, ok := c.live("chat/a", again); ok {
+		t.Error("a place is found at a node that no view has had")
 	}
 }

@@ -13,6 +13,7 @@ type View struct {
 	Hosts []*Node // those of RoleHost
 	Ring  *Ring   // of Hosts
 
+	serial  uint64 // of this process's views, from 1
 	byID    map[NodeID]*Node
 	kinds   map[string]bool // kinds that some host served since this process started
 	settled time.Time       // when Hosts last changed
@@ -29,6 +30,9 @@ func (v *View) Known(kind string) bool { return v.kinds[kind] }
 // hosts came or went, not for a load report.
 func newView(old *View, partitions int, nodes map[NodeID]*Node, kinds map[string]bool, now time.Time) *View {
 	v := &View{byID: make(map[NodeID]*Node, len(nodes)), kinds: kinds, settled: now}
+	if v.serial = 1; old != nil {
+		v.serial = old.serial + 1
+	}
 	for id, n := range nodes {
 		v.byID[id] = n
 		v.Nodes = append(v.Nodes, n)
