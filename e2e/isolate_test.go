@@ -61,8 +61,22 @@ func TestIsolatedKind(t *testing.T) {
 		t.Logf("a room of another kind on the host answered %d times, after %s at most", n, slowest.Round(time.Millisecond))
 	}
 
-	// A silent child is killed, and nobody is to blame.
+	// A child restarts in place as a host does: it stays the same process.
 	now := isolated(ctx, t, c.Hosts[0])
+	was := epochOf(ctx, t, now, "faulty/beside")
+	if err := syscall.Kill(now.PID, syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	for epochOf(ctx, t, now, "faulty/beside") <= was {
+		wait(ctx, t, "the room goes on in the next program")
+	}
+	beside.play(ctx, t, beside.last()+1)
+	if s := isolated(ctx, t, c.Hosts[0]); s.PID != now.PID || s.Node != now.Node || s.Deaths != now.Deaths {
+		t.Errorf("restarted in place from %+v to %+v", now, s)
+	}
+
+	// A silent child is killed, and nobody is to blame.
+	now = isolated(ctx, t, c.Hosts[0])
 	if err := syscall.Kill(now.PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +119,7 @@ func zombie(pid int) bool {
 
 type report struct {
 	State, Node string
+	Ops         string
 	PID, Deaths int
 	Last        string `json:"last_death"`
 }
@@ -127,6 +142,26 @@ func isolated(ctx context.Context, t *testing.T, host *cluster.Process) report {
 		}
 		wait(ctx, t, "the host says how its isolated kind does")
 	}
+}
+
+// epochOf asks a child for the epoch of a room that lives there; 0: it does not.
+func epochOf(ctx context.Context, t *testing.T, child report, room string) (epoch uint64) {
+	t.Helper()
+	var answer struct {
+		Rooms []struct {
+			Room  string
+			Epoch uint64
+		}
+	}
+	if json.Unmarshal([]byte(get(ctx, t, "http://"+child.Ops+"/v1/rooms", "")), &answer) != nil {
+		return 0
+	}
+	for _, r := range answer.Rooms {
+		if r.Room == room {
+			epoch = r.Epoch
+		}
+	}
+	return epoch
 }
 
 func wait(ctx context.Context, t *testing.T, what string) {

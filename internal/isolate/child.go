@@ -46,6 +46,9 @@ type Child struct {
 	errand
 	box   *Box
 	beats *os.File
+	// kept are open for the program that takes this one's place: a file that
+	// nothing refers to would be closed.
+	kept []*os.File
 	node  atomic.Pointer[string]
 	ready func() bool
 }
@@ -61,11 +64,13 @@ func Join() (*Child, error) {
 	if err := json.Unmarshal([]byte(raw), &c.errand); err != nil {
 		return nil, fmt.Errorf("%s: %w", Variable, err)
 	}
+	box, last := file(c.errand.Box, "box"), file(c.Last, "last words")
+	c.kept = append(c.kept, box, last)
 	var err error
-	if c.box, err = openBox(file(c.errand.Box, "box")); err != nil {
+	if c.box, err = openBox(box); err != nil {
 		return nil, err
 	}
-	if err := debug.SetCrashOutput(file(c.Last, "last words"), debug.CrashOptions{}); err != nil {
+	if err := debug.SetCrashOutput(last, debug.CrashOptions{}); err != nil {
 		return nil, fmt.Errorf("have the runtime's last words written down: %w", err)
 	}
 	c.beats = file(c.Beats, "beats")
