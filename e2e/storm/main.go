@@ -124,7 +124,7 @@ func (s *settings) storm(ctx context.Context) error {
 		return err
 	}
 	use := newUsage(c, all)
-	early := time.AfterFunc(firstSeconds, use.print)
+	early := time.AfterFunc(atFirst, use.print)
 	defer early.Stop()
 	c.Gateways[1].Signal(syscall.SIGKILL)
 	if _, err := all.ask("resumed"); err != nil {

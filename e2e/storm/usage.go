@@ -43,8 +43,8 @@ func (u *usage) now() map[string]float64 {
 	return used
 }
 
-// firstSeconds are those in which all clients notice and come at once.
-const firstSeconds = 3 * time.Second
+// atFirst are those in which all clients notice and come at once.
+const atFirst = 3 * time.Second
 
 // print tells the share of one core that each kind of process had.
 func (u *usage) print() {

@@ -48,7 +48,7 @@ type Child struct {
 	beats *os.File
 	// kept are open for the program that takes this one's place: a file that
 	// nothing refers to would be closed.
-	kept []*os.File
+	kept  []*os.File
 	node  atomic.Pointer[string]
 	ready func() bool
 }
