@@ -130,10 +130,10 @@ func ratio(s []standing, a, b string) float64 {
 func comparison(w io.Writer, p plan, s []standing, rounds int) {
 	fmt.Fprintf(w, "\n%s, %d members, medians of %d interleaved rounds of %s\n", p.Scenario, p.members(), rounds, p.Duration)
 	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\tCPU s/M\tlow\ttop\tx gorilla\tx rawc\tx rawgo\tlate p99 ms\tinput p50 ms\tp99 ms\tticks %%\tlost\tanon KiB\tjoins/s\tCPU %%\tstarved\t\n")
+	fmt.Fprintf(t, "\tCPU s/M\tlow\ttop\tx gorilla\tx rawc\tx rawgo\tx colyseus\tlate p99 ms\tinput p50 ms\tp99 ms\tticks %%\tlost\tanon KiB\tjoins/s\tCPU %%\tstarved\t\n")
 	for _, v := range s {
-		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t%.3f\t%.2f\t%.0f\t%.1f\t%.0f\t%.0f\t%d\t\n",
-			v.System, v.CPU, v.CPULow, v.CPUTop, ratio(s, v.System, "gorilla"), ratio(s, v.System, "rawc"), ratio(s, v.System, "rawgo"),
+		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t%.3f\t%.2f\t%.0f\t%.1f\t%.0f\t%.0f\t%d\t\n",
+			v.System, v.CPU, v.CPULow, v.CPUTop, ratio(s, v.System, "gorilla"), ratio(s, v.System, "rawc"), ratio(s, v.System, "rawgo"), ratio(s, v.System, "colyseus"),
 			v.LateP99, v.InputP50, v.InputP99, v.Ticks, v.Lost, v.Anon, v.Joins, v.Share, v.Starved)
 	}
 	t.Flush()

@@ -123,7 +123,7 @@ func parse(args []string, p *plan) (options, error) {
 	f.StringVar(&o.json, "json", "", "write results to this file")
 	f.StringVar(&o.html, "html", "", "write a report with plots to this file")
 	f.StringVar(&o.profiles, "profiles", "", "write CPU and heap profiles into this directory; profiling costs some CPU itself")
-	f.StringVar(&o.systems, "systems", strings.Join(system.Names(), ","), "what compare runs")
+	f.StringVar(&o.systems, "systems", strings.Join(system.Names(), ","), "what compare runs; colyseus is known too, and comes from npm")
 	f.StringVar(&o.built, "built", "", "keep the programs in this directory, and use those that are there")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds of compare")
 	f.String("scenario", p.Scenario, "what compare plays")

@@ -218,7 +218,7 @@ func TestJoinRefusals(t *testing.T) {
 		}
 	})
 	t.Run("host does not answer", func(t *testing.T) {
-		n, h := start(t, limits(func(l *Limits) { l.JoinWithin = 50 * time.Millisecond })), startHost(t, "h#1")
+		n, h := start(t, limits(func(l *Limits) { l.JoinWithin = 500 * time.Millisecond })), startHost(t, "h#1")
 		n.dir.put(h.at(room, 10))
 		p := n.connect()
 		p.send(wire.Join{Ref: 3, Mode: wire.ModeJoin, Kind: "chat", Name: "r1"})

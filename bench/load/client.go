@@ -14,6 +14,7 @@ type Client struct {
 	instance wire.Instance
 	began    int64 // of the connect, ns
 	waiting  int   // seats that are not joined yet
+	reserved bool  // of Colyseus: the seat
 	upgraded bool
 	deaf     bool // does not read any more
 }

@@ -342,7 +342,7 @@ func (l *Loop) connect(c *Client) error {
 	if err != nil {
 		return err
 	}
-	c.fd, c.upgraded, c.in, c.out = fd, false, nil, nil
+	c.fd, c.reserved, c.upgraded, c.in, c.out = fd, false, false, nil, nil
 	c.began, c.waiting = time.Now().UnixNano(), len(c.seats)
 	rand.Read(c.instance[:])
 	for i := range c.seats {

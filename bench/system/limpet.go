@@ -73,7 +73,8 @@ func (s *System) startLimpet(ctx context.Context, p Params) error {
 			name = fmt.Sprintf("gatewayd-%d", i+1)
 		}
 		gateway := append(append([]string{p.Binaries + "/gatewayd"}, common(last)...), "--listen", net.addr(last, portPublic), "--insecure-no-tls",
-			"--connection-frames", "100000", "--connection-bytes", "100000000", "--heartbeat", "1m", "--join-within", "1m")
+			"--connection-frames", "100000", "--connection-bytes", "100000000", "--heartbeat", "1m", "--join-within", "1m",
+			"--accepts", "1000000", "--admits", "1000000") // storms are to be measured, not paced
 		if p.TLS {
 			cert, key, err := certificate(p.Dir)
 			if err != nil {

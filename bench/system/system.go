@@ -47,7 +47,8 @@ func (s *System) Stop() {
 	}
 }
 
-// Names are the systems that Start knows; the first is Limpet.
+// Names are the systems that Start knows and that need nothing from elsewhere;
+// the first is Limpet. Colyseus is known too: it comes from npm.
 func Names() []string {
 	names := []string{"limpet", "gorilla", "rawgo"}
 	if compiler() != "" {
@@ -79,6 +80,12 @@ func Build(ctx context.Context, dir string, names ...string) error {
 		if built(dir, name) {
 			continue
 		}
+		if name == colyseus {
+			if err := installColyseus(ctx, top, dir); err != nil {
+				return err
+			}
+			continue
+		}
 		var cmds [][]string
 		goBuild := []string{"go", "build", "-trimpath", "-o", dir + "/"}
 		switch name {
@@ -89,7 +96,7 @@ func Build(ctx context.Context, dir string, names ...string) error {
 		case "rawc":
 			cmds = [][]string{{compiler(), "-O2", "-Wall", "-o", dir + "/rawc", filepath.Join(top, "bench/baselines/rawc/rawc.c")}}
 		default:
-			return fmt.Errorf("system %q: want one of %s", name, strings.Join(Names(), ", "))
+			return fmt.Errorf("system %q: want one of %s", name, strings.Join(append(Names(), colyseus), ", "))
 		}
 		for _, argv := range cmds {
 			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -104,7 +111,8 @@ func Build(ctx context.Context, dir string, names ...string) error {
 
 // built reports whether a system's programs are there.
 func built(dir, name string) bool {
-	program := map[string]string{"limpet": "roomd"}[name] // built after gatewayd
+	// What is made last.
+	program := map[string]string{"limpet": "roomd", colyseus: colyseus + "/node_modules"}[name]
 	_, err := os.Stat(filepath.Join(dir, cmp.Or(program, name)))
 	return err == nil
 }
@@ -134,10 +142,16 @@ func (s *System) startBaseline(ctx context.Context, p Params) error {
 	addr := net.addr(1, portPublic)
 	argv := []string{p.Binaries + "/" + s.Name, "-listen", addr, "-tick", fmt.Sprint(p.Tick),
 		"-size", fmt.Sprint(p.Size), "-messages", fmt.Sprint(max(1, p.Messages))}
+	if s.Name == colyseus {
+		argv = append([]string{"node", p.Binaries + "/colyseus/server.mjs"}, argv[1:]...)
+	}
 	if p.Echo {
 		argv = append(argv, "-echo")
 	}
 	s.Protocol = load.Raw{}
+	if s.Name == colyseus {
+		s.Protocol = load.Colyseus{}
+	}
 	ops := ""
 	if s.Name == "gorilla" {
 		s.Protocol = load.WebSocket{}
