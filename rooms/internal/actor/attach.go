@@ -237,8 +237,11 @@ func (r *Room) position(m *member, a peer.Attach) (at wire.Attach, missed int) {
 		at.How = wire.HowResumed
 		at.Seq = max(a.At.Seq, m.joined)
 		missed = r.kept.addressed(m, at.Seq)
-		if a.Why == peer.WhyBehind && missed > 0 { // it would fall behind again
-			at = wire.Attach{How: wire.HowGap, From: at.Seq + 1, To: r.seq, Seq: r.seq}
+		if a.Why == peer.WhyBehind { // sent all of it, it would fall behind again; and what is latest was not kept
+			at = wire.Attach{How: wire.HowGap, Seq: r.seq}
+			if missed > 0 {
+				at.From, at.To = max(a.At.Seq, m.joined)+1, r.seq
+			}
 			missed = 0
 		}
 	}
