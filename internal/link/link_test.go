@@ -98,7 +98,7 @@ func TestCall(t *testing.T) {
 
 func TestCallErrors(t *testing.T) {
 	release := make(chan struct{})
-	b := start(t, Config{Self: "b#1", MaxCalls: 2}, func(m *Mesh) {
+	b := start(t, Config{Self: "b#1"}, func(m *Mesh) {
 		m.OnCall(0x22, func(context.Context, *Link, []byte) ([]byte, error) {
 			return nil, fmt.Errorf("look: %w", &wire.Error{Code: wire.CodeRoomFull, RetryMS: 70, Text: "no seat"})
 		})
@@ -106,6 +106,8 @@ func TestCallErrors(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
+	})
+	bounded := start(t, Config{Self: "c#1", MaxCalls: 2}, func(m *Mesh) {
 		m.OnCall(0x24, func(context.Context, *Link, []byte) ([]byte, error) { <-release; return nil, nil })
 	})
 	a := start(t, Config{Self: "a#1"})
@@ -122,7 +124,7 @@ func TestCallErrors(t *testing.T) {
 	if _, err = a.Call(ctx, "b#1", b.addr, 0x23, nil); err == nil {
 		t.Error("a call past its deadline should fail")
 	}
-	l, err := a.Link(t.Context(), "b#1", b.addr)
+	l, err := a.Link(t.Context(), "c#1", bounded.addr)
 	if err != nil {
 		t.Fatal(err)
 	}

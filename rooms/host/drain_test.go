@@ -17,8 +17,13 @@ type draining struct{ a, b *linked }
 
 func newDraining(t *testing.T, k rooms.Kind, n int) *draining {
 	t.Helper()
+	return newDrainingWith(t, k, n, func(*Config) {})
+}
+
+func newDrainingWith(t *testing.T, k rooms.Kind, n int, change func(*Config)) *draining {
+	t.Helper()
 	mem := newMemStore()
-	w := &draining{startLinked(t, mem, hostA, k), startLinked(t, mem, hostB, k)}
+	w := &draining{startLinkedWith(t, mem, hostA, change, k), startLinkedWith(t, mem, hostB, change, k)}
 	place := func(_ directory.Want, not func(directory.NodeID) bool) (*directory.Node, error) {
 		if not(hostB) {
 			return nil, wire.Refuse(wire.CodeUnavailable, "no host could take the room")
@@ -71,7 +76,9 @@ func TestDrainMovesAllRooms(t *testing.T) {
 
 func TestDrainRefusedWhereRoomsDoNotFit(t *testing.T) {
 	w := newDraining(t, tallyKind(), 3)
+	w.b.mu.Lock()
 	w.b.cfg.MaxRooms = 2
+	w.b.mu.Unlock()
 	p, err := w.a.StartDrain(t.Context(), DrainOptions{})
 	if err == nil || p.Fits || len(p.Unplaced) != 1 || len(p.Targets[0].Rooms) != 2 {
 		t.Errorf("plan %+v, %v", p, err)

@@ -71,6 +71,7 @@ type balancer struct {
 	host   *Host
 	policy bool
 	wake   chan struct{} // capacity 1
+	turn   sync.Mutex    // held for a round
 
 	mu       sync.Mutex
 	running  bool // guarded by mu, as all below
@@ -111,6 +112,8 @@ func balancePause() time.Duration { return balanceEvery*4/5 + rand.N(balanceEver
 
 // round compares this host with the others, and moves what it has too much.
 func (b *balancer) round(ctx context.Context) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
 	if !b.host.balances() {
 		b.end(endedDrain)
 		return

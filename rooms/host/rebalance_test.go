@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,22 +16,28 @@ import (
 // newUneven is a host with rooms and one without, which know each other.
 func newUneven(t *testing.T, k rooms.Kind, n int, change func(*directory.Node)) *draining {
 	t.Helper()
-	w := newDraining(t, k, n)
-	peers := func() []*directory.Node {
-		var all []*directory.Node
-		for _, h := range []*linked{w.a, w.b} {
-			l := h.Load()
-			node := &directory.Node{ID: h.cfg.Node, Role: directory.RoleHost, Link: h.addr, Kinds: []string{k.Name}, Draining: h.Draining()}
-			node.Load.Rooms = uint16(l.Rooms)
-			if h == w.b && change != nil {
-				change(node)
+	var both atomic.Pointer[draining] // set once they run
+	w := newDrainingWith(t, k, n, func(c *Config) {
+		c.Peers = func() []*directory.Node {
+			w := both.Load()
+			if w == nil {
+				return nil
 			}
-			all = append(all, node)
+			nodes := []*directory.Node{peerOf(w.a, k), peerOf(w.b, k)}
+			if change != nil {
+				change(nodes[1])
+			}
+			return nodes
 		}
-		return all
-	}
-	w.a.cfg.Peers, w.b.cfg.Peers = peers, peers
+	})
+	both.Store(w)
 	return w
+}
+
+func peerOf(h *linked, k rooms.Kind) *directory.Node {
+	n := &directory.Node{ID: h.cfg.Node, Role: directory.RoleHost, Link: h.addr, Kinds: []string{k.Name}, Draining: h.Draining()}
+	n.Load.Rooms = uint16(h.Load().Rooms)
+	return n
 }
 
 // even carries out rounds until the host is idle.
@@ -75,7 +82,9 @@ func TestPolicyWaitsUntilTheDifferenceStays(t *testing.T) {
 	if n := w.b.Load().Rooms; n != 0 {
 		t.Errorf("%d rooms moved without a policy", n)
 	}
+	w.a.balancer.mu.Lock()
 	w.a.balancer.policy, w.a.balancer.hot = true, 0
+	w.a.balancer.mu.Unlock()
 	w.a.balancer.round(t.Context())
 	if n := w.b.Load().Rooms; n != 0 {
 		t.Errorf("%d rooms moved at first sight", n)
