@@ -11,10 +11,12 @@ type span struct {
 }
 
 // outputs holds the messages of one client against each other: in order, none
-// twice, none missing by the room's own count, and no epoch that goes back.
+// twice, none missing by the room's own count, full state first where a place
+// is not gone on from, and no epoch that goes back.
 func (c *checker) outputs(rec *record) {
 	o := output{c: c, rec: rec}
 	for i, e := range rec.Events {
+		o.expect(e.Kind)
 		switch e.Kind {
 		case Joined, Resumed, Attached:
 			o.place(e, follows(rec.Events, i, Rewound) || follows(rec.Events, i, Gap))
@@ -37,10 +39,26 @@ type output struct {
 	joined            bool
 	epoch, seq, count uint64
 	incarnation       uint64
+	afresh            string // why the next message must be full state; empty: it need not
 }
 
 func (o *output) report(format string, args ...any) {
 	o.c.report("outputs", o.rec.Room, o.rec.Client, format, args...)
+}
+
+// expect notes what full state must follow on, at once, until something else
+// comes between: the place may then be one that is gone on from.
+func (o *output) expect(k Kind) {
+	switch k {
+	case Joined:
+		o.afresh = "a join"
+	case Rewound:
+		o.afresh = "a rewind"
+	case Gap:
+		o.afresh = "a gap"
+	case Resumed, Attached, Dropped:
+		o.afresh = ""
+	}
 }
 
 // place takes what a join, a resume or a new owner says.
@@ -82,6 +100,10 @@ func (o *output) message(e Event) {
 		o.report("message %d of epoch %d came after message %d", e.Seq, e.Epoch, o.seq)
 		return
 	}
+	if o.afresh != "" && e.State == nil {
+		o.report("message %d of epoch %d is no full state, although %s came before it", e.Seq, e.Epoch, o.afresh)
+	}
+	o.afresh = ""
 	o.seq = e.Seq
 	o.count++
 	s := &o.rec.spans[len(o.rec.spans)-1]
