@@ -66,7 +66,7 @@ func (s *storeFlags) openStoredPlain(ctx context.Context) (snapshot.Store, error
 	if _, err := os.Stat(filepath.Join(s.dir, sqlitestore.FileName)); err != nil {
 		return nil, fmt.Errorf("no store in %s: %w", s.dir, err)
 	}
-	return sqlitestore.Open(ctx, s.dir, sqlitestore.Config{MaxBytes: s.maxBytes})
+	return sqlitestore.OpenReadOnly(ctx, s.dir, sqlitestore.Config{MaxBytes: s.maxBytes})
 }
 
 const (

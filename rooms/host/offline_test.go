@@ -2,8 +2,10 @@ package host
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -76,6 +78,30 @@ func TestRehearse(t *testing.T) {
 				t.Errorf("status %d, want %d: %s", status, tt.status, &out)
 			}
 		})
+	}
+}
+
+// A store that another build's hosts use is theirs: it stays as it is.
+func TestOfflineLeavesAnOlderStoreAlone(t *testing.T) {
+	kind := brokerKind(rooms.Journal())
+	dir, room := playedStore(t, kind)
+	db, err := sql.Open("sqlite", filepath.Join(dir, sqlitestore.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("PRAGMA user_version = 4"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"rehearse", "--data", dir}, {"replay", "--data", dir, string(room)}} {
+		var out bytes.Buffer
+		if status := Command(args, &out, &out, kind); status != 2 || !strings.Contains(out.String(), "schema version 4") {
+			t.Errorf("%s: status %d: %s", args[0], status, &out)
+		}
+		var have int
+		if err := db.QueryRow("PRAGMA user_version").Scan(&have); err != nil || have != 4 {
+			t.Errorf("%s left schema version %d, %v", args[0], have, err)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ type Config struct {
 // to be on a local disk.
 type Store struct {
 	cfg   Config
-	write *sql.DB // one connection: SQLite has one writer at a time
+	write *sql.DB // one connection: SQLite has one writer at a time; nil: read only
 	read  *sql.DB
 	pace  pace
 	path  string
@@ -123,7 +123,11 @@ func connect(path, lock string, conns int) (*sql.DB, error) {
 		"_txlock": {lock},
 		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(NORMAL)"},
 	}
-	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
+	return dial(path, q.Encode(), conns)
+}
+
+func dial(path, query string, conns int) (*sql.DB, error) {
+	u := url.URL{Scheme: "file", Path: path, RawQuery: query}
 	db, err := sql.Open("sqlite", u.String())
 	if err != nil {
 		return nil, err
@@ -154,7 +158,11 @@ func plain(err error) error {
 
 // Shut closes the database's connections.
 func (s *Store) Shut() error {
-	if err := errors.Join(s.read.Close(), s.write.Close()); err != nil {
+	err := s.read.Close()
+	if s.write != nil {
+		err = errors.Join(err, s.write.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}
 	return nil
@@ -163,6 +171,9 @@ func (s *Store) Shut() error {
 // change runs f in a transaction that holds the write lock from its start, so
 // that what it reads can't change before it writes.
 func (s *Store) change(ctx context.Context, f func(tx *sql.Tx) error) error {
+	if s.write == nil {
+		return errReadOnly
+	}
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
 	if err := s.pace.wait(ctx); err != nil {

@@ -16,6 +16,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		os.Exit(child(dir))
 	}
+	if dir := os.Getenv(lockedDir); dir != "" {
+		os.Exit(readLocked(dir))
+	}
 	goleak.VerifyTestMain(m)
 }
 
