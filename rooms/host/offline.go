@@ -268,7 +268,7 @@ func replay(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) i
 	f.Operands("KIND/ROOM")
 	f.Out, f.Err = out, errOut
 	s.register(f)
-	f.Int(&to, "to", 0, 0, 1<<53, "stop when the room's message of this number was sent; 0: at the journal's end")
+	f.Int(&to, "to", 0, 0, 1<<53, "stop when the room's message of this number was sent, which has to be in the journal; 0: at its end")
 	f.Bool(&states, "state", "print the handler's state ahead of each event")
 	f.Bool(&ticks, "ticks", "print ticks, too")
 	if status, ok := f.Parse(args); !ok {
@@ -305,6 +305,7 @@ type replayer struct {
 	out           *json.Encoder
 	states, ticks bool
 	to            wire.Seq
+	began         bool // an entry or tick was seen
 }
 
 func (p *replayer) run(store snapshot.Store, k rooms.Kind, room wire.RoomID) error {
@@ -324,6 +325,9 @@ func (p *replayer) run(store snapshot.Store, k rooms.Kind, room wire.RoomID) err
 	if err != nil {
 		return fmt.Errorf("replay room %s: %w", room, err)
 	}
+	if err := p.reached(room, a); err != nil {
+		return err
+	}
 	if err := p.out.Encode(p.end(a)); err != nil {
 		return err
 	}
@@ -333,10 +337,35 @@ func (p *replayer) run(store snapshot.Store, k rooms.Kind, room wire.RoomID) err
 	return nil
 }
 
+// reached says why a replay of all there is did not come to the message that was
+// asked for.
+func (p *replayer) reached(room wire.RoomID, a *actor.Room) error {
+	if !p.began {
+		if err := p.before(a); err != nil {
+			return fmt.Errorf("replay room %s: %w", room, err)
+		}
+	}
+	if p.to > a.Sequence() && a.Diverged() == "" {
+		return fmt.Errorf("replay room %s: it ends after message %d, --to asks for %d", room, a.Sequence(), p.to)
+	}
+	return nil
+}
+
+// before refuses what was sent ahead of the checkpoint: where a replay begins.
+func (p *replayer) before(r *actor.Room) error {
+	if p.to > 0 && p.to < r.Sequence() {
+		return fmt.Errorf("its journal begins after message %d, --to asks for %d: the checkpoint is newer", r.Sequence(), p.to)
+	}
+	return nil
+}
+
 // replay stops showing where it has come far enough.
 func (p *replayer) replay(k rooms.Kind, room wire.RoomID, l snapshot.LoadResult) (*actor.Room, error) {
 	var failed error
 	a, err := loadStored(k, room, l, func(e actor.Entry, r *actor.Room) {
+		if !p.began {
+			p.began, failed = true, p.before(r)
+		}
 		switch {
 		case failed != nil:
 		case p.to > 0 && e.Seq >= p.to:

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/snapshot/sqlitestore"
 	"github.com/limpet-games/limpet/wire"
@@ -152,5 +153,95 @@ func TestReplay(t *testing.T) {
 	_, last = run("--to", "3", string(room))
 	if got := last.State.(map[string]any)["Got"].([]any); len(got) != 3 || last.Seq != 3 {
 		t.Errorf("the end at message 3 is %+v", last)
+	}
+}
+
+// playedTwice is a store in which a broker's room was checkpointed at message 5
+// and went on to message 8.
+func playedTwice(t *testing.T) (dir string, room wire.RoomID) {
+	t.Helper()
+	dir = t.TempDir()
+	store, err := sqlitestore.Open(t.Context(), dir, sqlitestore.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Shut() })
+	kind := brokerKind(rooms.Journal())
+	room = lateSaver(kind)
+	play := func(host directory.NodeID, member wire.MemberID, moves wire.Input) *node {
+		h := startWith(t, &view{memStore: newMemStore()}, testConfig(store, host, []rooms.Kind{kind}))
+		activate(t, h.Host, room, wire.ModeJoinOrCreate, 0)
+		link := newPipe(h.Host)
+		p := newPlayer(link, link.ear, room, 7, member)
+		p.attach(t, peer.WhyJoin, wire.Attach{})
+		p.moves(1, int(moves))
+		p.waitAck(t, moves, moves)
+		return h
+	}
+	play("a#1", 100, 5).stop() // which saves
+	play("b#1", 101, 3)
+	return dir, room
+}
+
+func TestReplayToAMessage(t *testing.T) {
+	journaled, room := playedTwice(t)
+	for _, tt := range []struct {
+		to     string
+		status int
+		says   string
+	}{
+		{"4", 1, "begins after message 5, --to asks for 4"},
+		{"5", 0, `"event":"end"`},
+		{"7", 0, `"event":"end"`},
+		{"8", 0, `"event":"end"`},
+		{"9", 1, "ends after message 8, --to asks for 9"},
+	} {
+		var out, errOut bytes.Buffer
+		status := Command([]string{"replay", "--data", journaled, "--to", tt.to, string(room)}, &out, &errOut, brokerKind(rooms.Journal()))
+		if status != tt.status || !strings.Contains(out.String()+errOut.String(), tt.says) {
+			t.Errorf("to %s: status %d: %s%s", tt.to, status, &out, &errOut)
+		}
+		if ended := strings.Contains(out.String(), `"event":"end"`); ended != (tt.status == 0) {
+			t.Errorf("to %s: shows an end: %v", tt.to, ended)
+		}
+		if want := fmt.Sprintf(`"seq":%s,`, tt.to); tt.status == 0 && !strings.Contains(out.String(), want) {
+			t.Errorf("to %s: the end is elsewhere: %s", tt.to, &out)
+		}
+	}
+}
+
+// A room without a journal is at its checkpoint, and nowhere else.
+func TestReplayOfACheckpointAlone(t *testing.T) {
+	kind := brokerKind(rooms.Checkpoint(100 * time.Millisecond))
+	dir, room := playedStore(t, kind)
+	for to, says := range map[string]string{
+		"4": "begins after message 5", "5": `"event":"end"`, "6": "ends after message 5",
+	} {
+		var out bytes.Buffer
+		if status := Command([]string{"replay", "--data", dir, "--to", to, string(room)}, &out, &out, kind); (status == 0) != (to == "5") || !strings.Contains(out.String(), says) {
+			t.Errorf("to %s: status %d: %s", to, status, &out)
+		}
+	}
+}
+
+func TestReplayShowsStatesAndTicks(t *testing.T) {
+	kind := brokerKind(rooms.Journal())
+	kind.TickRate = 50
+	dir, room := playedStore(t, kind)
+	run := func(flags ...string) string {
+		var out bytes.Buffer
+		if status := Command(append(append([]string{"replay", "--data", dir}, flags...), string(room)), &out, &out, kind); status != 0 {
+			t.Fatalf("status %d: %s", status, &out)
+		}
+		return out.String()
+	}
+	const state, tick = `"state":{`, `"event":"tick"`
+	until(t, "a replay shows a tick", func() bool { return strings.Contains(run("--ticks"), tick) })
+	if out := run(); strings.Count(out, state) != 1 || strings.Contains(out, tick) {
+		t.Errorf("without flags: %s", out)
+	}
+	out := run("--state")
+	if lines := strings.Count(out, "\n"); strings.Count(out, state) != lines || strings.Contains(out, tick) {
+		t.Errorf("--state: %s", out)
 	}
 }
