@@ -49,6 +49,29 @@ func TestSimulationOfMany(t *testing.T) {
 	simulate(t, 7, hosts, long)
 }
 
+// keptSeeds are runs that find a mistake again when it is put back: each takes a
+// rule of the directory away, and the run fails within its time.
+var keptSeeds = []struct {
+	seed  uint64
+	hosts int
+	long  time.Duration
+	found string
+}{
+	// supersedeLocked without "!newcomer": the first word of a boot whose clock was
+	// set back, or of one that is gone already, was taken at its face.
+	{4, 3, 2 * time.Minute, "a living host is buried, because its restart has an earlier clock"},
+	// hearLocked burying whom gossip believes dead.
+	{1, 3, time.Minute, "gossip's word alone keeps a living host out for good"},
+	// rejoin without missing(): memberlist forgets whom it believes dead.
+	{2, 4, 4 * time.Minute, "views are never one again after a split"},
+}
+
+func TestSimulationKeptSeeds(t *testing.T) {
+	for _, k := range keptSeeds {
+		t.Run(k.found, func(t *testing.T) { simulate(t, k.seed, k.hosts, k.long) })
+	}
+}
+
 // simulate breaks one cluster for a time, and returns how long it was.
 func simulate(t *testing.T, seed uint64, hosts int, long time.Duration) (took time.Duration) {
 	wall := time.Now()

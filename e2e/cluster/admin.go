@@ -20,26 +20,38 @@ func (p *Process) Admin(ctx context.Context, path string, body, out any) error {
 		}
 		method, in = http.MethodPost, bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, p.Ops(path), in)
-	if err != nil {
+	raw, err := p.fetch(ctx, method, path, in)
+	if err != nil || out == nil {
 		return err
+	}
+	return json.Unmarshal(raw, out)
+}
+
+// Metrics is the text of a process's metrics.
+func (p *Process) Metrics(ctx context.Context) (string, error) {
+	raw, err := p.fetch(ctx, http.MethodGet, "/metrics", http.NoBody)
+	return string(raw), err
+}
+
+func (p *Process) fetch(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, p.Ops(path), body)
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+Secret) // not asked for on loopback
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s of %s: %w", path, p.Name, err)
+		return nil, fmt.Errorf("%s of %s: %w", path, p.Name, err)
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s of %s: %s: %s", path, p.Name, resp.Status, bytes.TrimSpace(raw))
-	case out == nil:
-		return nil
+		return nil, fmt.Errorf("%s of %s: %s: %s", path, p.Name, resp.Status, bytes.TrimSpace(raw))
 	}
-	return json.Unmarshal(raw, out)
+	return raw, nil
 }
 
 // Drain empties a host by way of another process, and waits until that is over.
