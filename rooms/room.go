@@ -45,7 +45,8 @@ type Room interface {
 	// room that is when this event is stored, with Checkpoint after a checkpoint
 	// that is made at once, with None after the call that is under way. A room
 	// that ends first never calls f; nor does one that is restored, but for a
-	// journaled one, which calls it again where it was. It panics beyond
+	// journaled one, which calls it again where it was, unless the store lost
+	// its journal and had a checkpoint made in its place. It panics beyond
 	// MaxBarriers that wait.
 	Durable(f func())
 

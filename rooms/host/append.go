@@ -128,6 +128,14 @@ func (a *appender) covered(t *tail, n uint64) {
 	a.nudge()
 }
 
+// replaced is covered, but for the sending: that stays halted.
+func (a *appender) replaced(t *tail, n uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t.drop(n)
+	t.halted = true
+}
+
 // stop ends the sending for good.
 func (a *appender) stop(t *tail) {
 	a.mu.Lock()

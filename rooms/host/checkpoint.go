@@ -47,6 +47,9 @@ func (r *room) saveAt() time.Time {
 		return time.Time{}
 	}
 	if r.wantsCut() && !r.save.again {
+		if r.owes() {
+			return r.save.encoded
+		}
 		return r.save.encoded.Add(cutPause)
 	}
 	return r.save.due
@@ -91,6 +94,7 @@ func (r *room) seal(now time.Time, c snapshot.Claim, body []byte, cut actor.Cut)
 	s := &r.save
 	s.seq++
 	r.journal.entries, r.journal.bytes = 0, 0
+	r.journal.partial = r.actor.Journaled() && r.actor.Waiting() > 0
 	head := snapshot.Header{Kind: r.kind.Name, StateVersion: cut.StateVersion(), Incarnation: c.Incarnation, Epoch: c.Epoch, Seq: s.seq}
 	data, err := snapshot.Encode(head, sealState(now, body))
 	if err != nil {

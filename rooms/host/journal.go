@@ -29,6 +29,8 @@ type journaling struct {
 	tail    *tail
 	seen    uint64 // stored, as the room was told
 	waits   bool   // the store needs a checkpoint before it takes entries
+	partial bool   // the last checkpoint made lacks functions that wait
+	owing   int    // checkpoints in a row that were stored and lack some
 	frozen  bool
 	entries int // recorded since the last checkpoint
 	bytes   int
@@ -69,7 +71,7 @@ func (r *room) weigh(now time.Time) {
 	j := &r.journal
 	j.wakeAt = time.Time{}
 	n, bytes, since := r.host.appender.lag(j.tail)
-	frozen := n > maxLagEntries || bytes > maxLagBytes || len(r.out.bytes) > maxGated
+	frozen := n > maxLagEntries || bytes > maxLagBytes || len(r.out.bytes) > maxGated || r.owes()
 	if !since.IsZero() && r.actor.Journaled() {
 		late := now.Sub(since)
 		frozen = frozen || late >= freezeAfter
@@ -99,7 +101,7 @@ func (r *room) degrade(now time.Time) {
 	r.host.appender.halt(r.journal.tail, true)
 	r.actor.Degrade(now)
 	r.out.open()
-	r.journal.waits = false
+	r.journal.waits, r.journal.owing = false, 0
 	r.save.due = now
 }
 
@@ -132,7 +134,8 @@ func (r *room) wantsCut() bool {
 }
 
 // holdsCut reports whether a checkpoint has to wait: functions that wait for
-// durability are not in it, and they run within a round trip.
+// durability are not in it, and they run within a round trip. One that the
+// store needs does not wait, because nothing is stored without it.
 func (r *room) holdsCut() bool {
 	return r.journaled() && r.actor.Journaled() && r.actor.Waiting() > 0 && !r.journal.waits
 }
@@ -185,10 +188,28 @@ func (r *room) settleJournal() (stays, over error) {
 	}
 }
 
-// cut tells that a checkpoint that covers the entries up to n is stored.
+// owesMost is how many checkpoints that lack functions have the room stand
+// still for the next one. The second is for functions that came while the first
+// was on its way; a room that has some after that makes new ones as they run.
+const owesMost = 2
+
+// owes reports whether the room stands still for a checkpoint that lacks nothing.
+func (r *room) owes() bool { return r.journal.owing > 0 && r.journal.owing <= owesMost }
+
+// cutAt tells that a checkpoint that covers the entries up to n is stored. A
+// replay from one that lacks functions could not run them: what follows it is
+// not appended, and their output waits for the next checkpoint.
 func (r *room) cutAt(n uint64) {
-	if r.journaled() && r.actor.Journaled() {
-		r.journal.waits = false
-		r.host.appender.covered(r.journal.tail, n)
+	j := &r.journal
+	if !r.journaled() || !r.actor.Journaled() {
+		return
 	}
+	if j.partial {
+		j.waits = true
+		j.owing++
+		r.host.appender.replaced(j.tail, n)
+		return
+	}
+	j.waits, j.owing = false, 0
+	r.host.appender.covered(j.tail, n)
 }

@@ -17,10 +17,21 @@ import (
 type broker struct{ ticking }
 
 func (b *broker) Input(r rooms.Room, m rooms.Member, data []byte) {
-	if string(data) == "trade" {
+	switch string(data) {
+	case "trade":
 		r.Durable(func() { m.Send([]byte("safe")) })
+	case "chain":
+		b.chain(r, m)
 	}
 	b.tally.Input(r, m, data)
+}
+
+// chain always has a function waiting.
+func (b *broker) chain(r rooms.Room, m rooms.Member) {
+	r.Durable(func() {
+		m.Send([]byte("link"))
+		b.chain(r, m)
+	})
 }
 
 func brokerKind(d rooms.Durability) rooms.Kind {
@@ -218,6 +229,67 @@ func TestJournalThatLostItsTailIsMendedByACheckpoint(t *testing.T) {
 	if got := link.messages(7); !slices.Equal(got, numbered(1, 6)) {
 		t.Errorf("messages: %q", got)
 	}
+}
+
+// A checkpoint that is saved in a journal's place does not hold the functions
+// that wait: what they say must be in the next one before it is heard.
+func TestWaitingFunctionsOutliveTheJournalsReplacement(t *testing.T) {
+	for _, tc := range []struct {
+		input, says string
+		times       int
+	}{{"trade", "safe", 1}, {"chain", "link", 4}} {
+		t.Run(tc.input, func(t *testing.T) {
+			mem := newMemStore()
+			a := start(t, mem, "a#1", brokerKind(rooms.Journal()))
+			activate(t, a.Host, "broker/one", wire.ModeJoinOrCreate, 0)
+			link := newPipe(a.Host)
+			p := newPlayer(link, link.ear, "broker/one", 7, 100)
+			first := p.attach(t, peer.WhyJoin, wire.Attach{})
+			p.moves(1, 3)
+			p.waitAck(t, 3, 3)
+			mem.mu.Lock()
+			j := &mem.rooms["broker/one"].journal
+			j.Entries = j.Entries[:1] // a failover lost the rest
+			mem.mu.Unlock()
+			p.input(4, tc.input)
+			until(t, "the function's message is heard", func() bool {
+				return count(link.messages(7), tc.says) >= tc.times
+			})
+			p.input(5, "move 5")
+			p.waitAck(t, 5, 5)
+			until(t, "the move is heard", func() bool { return slices.Contains(link.messages(7), "move 5") })
+			a.store.fail(errDown)
+			a.stop()
+			mem.mu.Lock()
+			mem.endLease(snapshot.Holder("a#1/1"))
+			mem.mu.Unlock()
+
+			b := start(t, mem, "b#1", brokerKind(rooms.Journal()))
+			activate(t, b.Host, "broker/one", wire.ModeJoin, first.at.Epoch)
+			at := first.at
+			at.Seq = wire.Seq(len(link.messages(7)))
+			link = newPipe(b.Host)
+			q := newPlayer(link, link.ear, "broker/one", 9, 100)
+			again := q.attach(t, peer.WhyReattach, at)
+			if again.at.How != wire.HowResumed || again.at.Applied != 5 {
+				t.Fatalf("attach: %v %+v", again, again.at)
+			}
+			q.input(6, "move 6")
+			q.waitAck(t, 6, 6)
+			if got := link.messages(9); !slices.Equal(got, []string{"move 6"}) {
+				t.Errorf("messages after the crash: %q", got)
+			}
+		})
+	}
+}
+
+func count(all []string, one string) (n int) {
+	for _, s := range all {
+		if s == one {
+			n++
+		}
+	}
+	return n
 }
 
 func TestJournaledRoomThatTheStoreLostGoesOn(t *testing.T) {
