@@ -234,8 +234,12 @@ func TestSuccessorWithAnEarlierClock(t *testing.T) {
 		waitFor(t, 10*time.Second, "a has the new boot alone", func() bool {
 			return a.View().Node(fresh.Self()) != nil && a.View().Node(old.Self()) == nil
 		})
-		if a.Buried(fresh.Self()) {
+		time.Sleep(3 * outdoneFor) // one that stayed outdone would be buried by now
+		if a.Buried(fresh.Self()) || a.View().Node(fresh.Self()) == nil {
 			t.Error("the new boot was buried")
+		}
+		if fresh.View().Node(fresh.Self()).started <= old.View().Node(old.Self()).started {
+			t.Error("the new boot did not raise its start time")
 		}
 	})
 }

@@ -78,8 +78,13 @@ func TestStrangersAreRefused(t *testing.T) {
 	for reason, cfg := range map[string]MembersConfig{
 		"label": {Cluster: "another", Keys: [][]byte{key}},
 		"key":   {Cluster: "this", Keys: [][]byte{[]byte("another key of16")}},
+		"none":  {Cluster: "this"},
 	} {
-		t.Run(reason, func(t *testing.T) {
+		name := reason
+		if reason == "none" {
+			reason = "key"
+		}
+		t.Run(name, func(t *testing.T) {
 			log, metrics := &lines{}, prometheus.NewRegistry()
 			c := &cluster{t: t, claims: newClaims()}
 			home := c.startMembers(MembersConfig{Name: "home", Cluster: "this", Keys: [][]byte{key}, Log: zerolog.New(log), Metrics: metrics})
