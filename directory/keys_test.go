@@ -3,11 +3,13 @@ package directory
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/memberlist"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 )
@@ -114,6 +116,35 @@ func TestStrangersAreRefused(t *testing.T) {
 			t.Errorf("%d nodes in the view", len(home.View().Nodes))
 		}
 	})
+}
+
+// A peer whose gossip protocol has no version in common with this cluster's is
+// refused when it joins.
+func TestOtherProtocolIsRefused(t *testing.T) {
+	log, metrics := &lines{}, prometheus.NewRegistry()
+	c := &cluster{t: t, claims: newClaims()}
+	home := c.startMembers(MembersConfig{Name: "home", Log: zerolog.New(log), Metrics: metrics})
+	cfg := memberlist.DefaultLocalConfig()
+	cfg.Name, cfg.BindAddr, cfg.BindPort, cfg.LogOutput = "other#1", "127.0.0.1", 0, io.Discard
+	cfg.DelegateProtocolMin, cfg.DelegateProtocolMax, cfg.DelegateProtocolVersion = 9, 9, 9
+	other, err := memberlist.Create(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := other.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := other.Join([]string{home.Addr()}); err == nil {
+		t.Error("it joined")
+	}
+	c.until("the other protocol is refused", func() bool {
+		return counted(t, metrics, "limpet_members_strangers_total", "version") > 0 && log.has("protocol version")
+	})
+	if !sees(home, 1) {
+		t.Errorf("%d nodes in the view", len(home.View().Nodes))
+	}
 }
 
 // counted is a counter's value for one label value.
