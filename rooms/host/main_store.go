@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -103,30 +104,51 @@ func (s *storeFlags) openPlain(p *daemon.Wiring) (snapshot.Store, error) {
 		return nil, daemon.BadSetting(err)
 	}
 	p.Defer(store.Shut)
-	p.Parts.Add("store inspection", func(ctx context.Context) error { return inspect(ctx, store, p.Log) })
+	i := &inspection{store: store, log: p.Log}
+	p.Parts.Add("store inspection", i.run)
+	p.Ops.Ready("store", i.ready)
 	return store, nil
 }
 
 // inspectEvery is how often a Redis that can't be reached is tried.
 const inspectEvery = time.Second
 
-// inspect looks at Redis' settings as soon as it can be reached: a host starts
-// without it, as it runs without it. One that can't keep rooms ends the process.
-func inspect(ctx context.Context, store *redisstore.Store, log zerolog.Logger) error {
+// errNotInspected: the store has not said yet whether it can keep rooms.
+var errNotInspected = errors.New("store not inspected")
+
+// inspection looks at Redis' settings as soon as it can be reached: a host starts
+// without it, as it runs without it, but is not ready until then.
+type inspection struct {
+	store *redisstore.Store
+	log   zerolog.Logger
+	done  atomic.Bool
+}
+
+// ready is a condition of readiness.
+func (i *inspection) ready() error {
+	if i.done.Load() {
+		return nil
+	}
+	return errNotInspected
+}
+
+// run blocks until ctx is done. A store that can't keep rooms ends the process.
+func (i *inspection) run(ctx context.Context) error {
 	for silent := false; ; {
-		warnings, err := store.Inspect(ctx)
+		warnings, err := i.store.Inspect(ctx)
 		switch {
 		case errors.Is(err, redisstore.ErrUnsuitable):
 			return daemon.BadSetting(err)
 		case err == nil:
 			for _, line := range warnings {
-				log.Warn().Msg(line)
+				i.log.Warn().Msg(line)
 			}
+			i.done.Store(true)
 			<-ctx.Done()
 			return nil
 		case !silent && ctx.Err() == nil:
 			silent = true
-			log.Warn().Err(err).Msg("store can't be reached; this host takes no rooms until it can")
+			i.log.Warn().Err(err).Msg("store can't be reached; this host takes no rooms until it can")
 		}
 		select {
 		case <-ctx.Done():

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"testing"
@@ -65,8 +66,12 @@ func TestInspectionOutlivesAStoreThatIsAway(t *testing.T) {
 	defer store.Shut()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := inspect(ctx, store, zerolog.Nop()); err != nil {
+	i := &inspection{store: store, log: zerolog.Nop()}
+	if err := i.run(ctx); err != nil {
 		t.Errorf("a store that can't be reached ends the host: %v", err)
+	}
+	if err := i.ready(); !errors.Is(err, errNotInspected) {
+		t.Errorf("ready without a store: %v", err)
 	}
 }
 
