@@ -125,7 +125,7 @@ func TestDuelingOwners(t *testing.T) {
 		hosts := s.hosts()
 		left := map[string]bool{hosts[0].proc.ip: true, hosts[1].proc.ip: true}
 		s.cut("dueling", func(a, b string) bool { return a != simStoreIP && b != simStoreIP && left[a] != left[b] })
-		s.await(10*time.Second, func() string {
+		s.await(time.Second, func() string {
 			for _, h := range hosts {
 				if len(h.View().Hosts) != 2 {
 					return "not split yet"
@@ -313,7 +313,7 @@ func TestDuplicateEndsWithoutTheStore(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		taken := s.mustAsk(s.others(loc.Node)[0], Request{Room: disputed, Mode: wire.ModeJoinOrCreate, After: loc.Epoch, Not: loc.Node})
 		start := time.Now()
-		took, last := s.await(10*time.Second, func() string {
+		took, last := s.await(time.Second, func() string {
 			if len(s.copies()) != 1 {
 				return "two copies"
 			}
@@ -351,7 +351,7 @@ func TestAntiEntropyFindsDuplicates(t *testing.T) {
 		stale.host.mu.Lock()
 		stale.host.live[disputed] = old
 		stale.host.mu.Unlock()
-		took, last := s.await(50*time.Second, func() string { // a round of anti-entropy and a question
+		took, last := s.await(40*time.Second, func() string { // a round of anti-entropy and a question
 			if got := s.copies(); len(got) != 1 {
 				return "two copies"
 			}
