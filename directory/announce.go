@@ -2,13 +2,14 @@ package directory
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/hashicorp/memberlist"
 )
 
 // Update changes what this node says of itself. Draining is told at once, load
-// at most every 2 s.
+// at most every 2 s, and less often in clusters of more than some 30 nodes.
 func (m *Members) Update(draining bool, load Load) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -22,7 +23,18 @@ func (m *Members) Update(draining bool, load Load) {
 	}
 }
 
-const loadEvery = 2 * time.Second
+const (
+	loadEvery  = 2 * time.Second
+	loadSize   = 250       // bytes of a report in gossip, about
+	loadBudget = 56 * 1024 // bytes a second a node: half of what gossip can send, so that deaths don't queue behind it
+)
+
+// loadPace is the time between a node's load reports in a cluster of n: each
+// node passes each report on as often as memberlist retransmits.
+func loadPace(n int) time.Duration {
+	times := gossipRetransmits * math.Ceil(math.Log10(float64(n+1)))
+	return max(loadEvery, time.Duration(float64(n)*loadSize*times/loadBudget*float64(time.Second)))
+}
 
 // announce broadcasts this node's metadata when it has changed.
 func (m *Members) announce(ctx context.Context, g *memberlist.Memberlist) {
@@ -43,7 +55,7 @@ func (m *Members) announce(ctx context.Context, g *memberlist.Memberlist) {
 			m.announceLocked()
 			m.mu.Unlock()
 		}
-		due, next = nil, time.Now().Add(loadEvery)
+		due, next = nil, time.Now().Add(loadPace(len(m.View().Nodes)))
 		if err := g.UpdateNode(time.Second); err != nil {
 			m.cfg.Log.Debug().Err(err).Msg("metadata waits for gossip")
 		}

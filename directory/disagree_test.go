@@ -125,7 +125,7 @@ func TestDuelingOwners(t *testing.T) {
 		hosts := s.hosts()
 		left := map[string]bool{hosts[0].proc.ip: true, hosts[1].proc.ip: true}
 		s.cut("dueling", func(a, b string) bool { return a != simStoreIP && b != simStoreIP && left[a] != left[b] })
-		s.await(time.Second, func() string {
+		s.await(10*time.Second, func() string {
 			for _, h := range hosts {
 				if len(h.View().Hosts) != 2 {
 					return "not split yet"

@@ -107,6 +107,10 @@ func (c *MembersConfig) check() error {
 	return nil
 }
 
+// gossipRetransmits, times the digits of the cluster's size, is how often each
+// node sends a piece of news.
+const gossipRetransmits = 6
+
 // gossip is memberlist's configuration.
 func (c *MembersConfig) gossip(id NodeID) *memberlist.Config {
 	g := memberlist.DefaultLANConfig()
@@ -127,7 +131,7 @@ func (c *MembersConfig) gossip(id NodeID) *memberlist.Config {
 	g.SuspicionMaxTimeoutMult = 3           // a lone observer waits 3 times 2 s, not 6 times
 	// More than memberlist's own 3, 3 and 4: at 30 nodes and 20 % loss these let
 	// one suspicion in an hour go unrefuted.
-	g.IndirectChecks, g.GossipNodes, g.RetransmitMult = 5, 4, 6
+	g.IndirectChecks, g.GossipNodes, g.RetransmitMult = 5, 4, gossipRetransmits
 	// News spreads in a few intervals: each goes to GossipNodes others, 6 * log10(N)
 	// times. Where there is none an interval costs nothing.
 	g.GossipInterval = 50 * time.Millisecond

@@ -250,12 +250,17 @@ func TestPlacementHasHysteresis(t *testing.T) {
 	if n := got[hosts[0].ID]; n < 400 || n > 600 {
 		t.Errorf("%d of 1000 on the one that reports 4 %% more", n)
 	}
-	busy := *hosts[1]
-	busy.Load.CPU = 95
-	v = viewOf(hosts[0], &busy)
-	for seed := range uint64(100) {
-		if n, _ := newPlacer(rand.New(rand.NewPCG(seed, 2))).pick(v, chat, none); n.ID == busy.ID {
-			t.Fatal("placed on a host whose processors are busy")
+	for what, change := range map[string]func(*Load){
+		"processors are busy": func(l *Load) { l.CPU = 95 },
+		"memory runs short":   func(l *Load) { l.Memory = 95 },
+	} {
+		busy := *hosts[1]
+		change(&busy.Load)
+		v = viewOf(hosts[0], &busy)
+		for seed := range uint64(100) {
+			if n, _ := newPlacer(rand.New(rand.NewPCG(seed, 2))).pick(v, chat, none); n.ID == busy.ID {
+				t.Fatalf("placed on a host whose %s", what)
+			}
 		}
 	}
 }
