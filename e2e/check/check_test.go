@@ -376,6 +376,14 @@ func TestEveryDefectIsReported(t *testing.T) {
 		{"two owners of an epoch", change("bob", Joined, 0, func(e *Event) { e.Host = "b" }), "one writer", "epoch 1000 is of"},
 		{"incarnation changing", change("ann", Attached, 0, func(e *Event) { e.Incarnation = 5 }), "epochs", "the incarnation went from 0 to 5"},
 		{"membership ended by the room", insert("ann", Acked, 1, Event{Kind: Left, Text: "ended"}), "membership", "is over: ended"},
+		{"message behind the end", func(h *History) {
+			insert("bob", Message, 4, Event{Kind: Left, Text: "ended"})(h)
+		}, "epochs", "message 7 of epoch 1000 came although the membership had ended"},
+		{"ack behind the end", insert("ann", Acked, 1, Event{Kind: Left, Text: "ended"}), "epochs", "an ack came although the membership had ended"},
+		{"resumed behind the end", insert("bob", Resumed, 0, Event{Kind: Left, Text: "ended"}), "epochs", "a new place came although the membership had ended"},
+		{"message of a lost connection", insert("bob", Resumed, 0, Event{Kind: Message, Epoch: 1000, Seq: 6, State: map[string]uint64{}}), "epochs", "message 6 of epoch 1000 came although the connection was lost"},
+		{"ack of a lost connection", insert("bob", Resumed, 0, Event{Kind: Acked, Applied: 1, Durable: 1, Count: 4}), "epochs", "an ack came although the connection was lost"},
+		{"owner told of on a lost connection", change("bob", Resumed, 0, func(e *Event) { e.Kind = Attached }), "epochs", "a new owner came although the connection was lost"},
 		{"gap of messages that were kept", func(h *History) {
 			h.Rooms[0].Window = 100
 			insert("bob", Message, 6, Event{Kind: Gap, Epoch: 1000, From: 3, To: 4})(h)

@@ -133,6 +133,7 @@ func check(h History) *checker {
 			c.acks(rec)
 			c.outputs(rec)
 			c.membership(r, rec)
+			c.ends(rec)
 			c.gaps(r, rec)
 		}
 		c.agreement(r)

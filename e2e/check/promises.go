@@ -1,5 +1,7 @@
 package check
 
+import "fmt"
+
 // membership checks that no membership ended but by its client or with its room.
 func (c *checker) membership(r *room, rec *record) {
 	for _, e := range rec.Events {
@@ -7,6 +9,44 @@ func (c *checker) membership(r *room, rec *record) {
 			c.report("membership", r.Name, rec.Client, "was told that the membership is over: %s", e.Text)
 		}
 	}
+}
+
+// ends checks that nothing came of a room behind the end of the connection, until
+// the member is back, nor behind that of the membership.
+func (c *checker) ends(rec *record) {
+	var end string
+	var left bool
+	for _, e := range rec.Events {
+		switch {
+		case e.Kind == Left:
+			end, left = "the membership had ended", true
+		case e.Kind == Dropped && !left:
+			end = "the connection was lost"
+		case e.Kind == Resumed && !left:
+			end = ""
+		}
+		if end == "" {
+			continue
+		}
+		if what := e.news(); what != "" {
+			c.report("epochs", rec.Room, rec.Client, "%s came although %s", what, end)
+		}
+	}
+}
+
+// news names what can come of an owner on a connection only.
+func (e *Event) news() string {
+	switch e.Kind {
+	case Message:
+		return fmt.Sprintf("message %d of epoch %d", e.Seq, e.Epoch)
+	case Acked:
+		return "an ack"
+	case Resumed:
+		return "a new place"
+	case Attached:
+		return "a new owner"
+	}
+	return ""
 }
 
 // gaps checks that no gap is told of messages that the room has kept: those

@@ -16,7 +16,7 @@ var guarantees = []struct {
 	{"G2", "inputs are applied once and in order", []string{"inputs", "acks"}},
 	{"G3", "messages come once and in order, or their loss is told", []string{"outputs", "protocol", "window"}},
 	{"G4", "one writer a room", []string{"one writer"}},
-	{"G5", "nobody goes back to an older epoch or incarnation", []string{"epochs"}},
+	{"G5", "nobody goes back to an older owner or connection", []string{"epochs"}},
 	{"G6", "read your writes", []string{"read your writes"}},
 	{"G6", "monotonic reads", []string{"monotonic reads"}},
 	{"G6", "monotonic writes", []string{"monotonic writes"}},
