@@ -9,7 +9,9 @@ type journal struct {
 	entries [][]byte
 	seen    map[moment]uint64 // sums of the room, by when they were taken
 
+	ended     uint64 // the sum of the room as it crashed
 	replaying bool
+	atEnd     bool   // the replay has come to where the room crashed
 	before    string // the last event whose outcome was the same
 	differs   string // the first one whose was not
 }
@@ -31,7 +33,19 @@ func (rt *Room) keep() {
 	}
 }
 
-// trace compares a replayed room with what it was, ahead of each event.
+// crashed keeps what the room has come to, which no event follows.
+func (rt *Room) crashed() {
+	rt.t.Helper()
+	sum, err := rt.actor.Digest()
+	if err != nil {
+		rt.t.Fatalf("encode state: %v", err)
+	}
+	rt.journal.ended = sum
+}
+
+// trace compares a replayed room with what it was, ahead of each event. The
+// first event that the room did not live to see, a tick that was reserved or the
+// new owner, shows it as it was at its end.
 func (rt *Room) trace(e actor.Entry, r *actor.Room) {
 	j := &rt.journal
 	sum, err := r.Digest()
@@ -46,7 +60,12 @@ func (rt *Room) trace(e actor.Entry, r *actor.Room) {
 		j.seen[at] = sum
 		return
 	}
-	if was, known := j.seen[at]; known && was != sum && j.differs == "" {
+	was, known := j.seen[at]
+	if !known {
+		j.seen[at] = sum
+		was, known, j.atEnd = j.ended, !j.atEnd, true
+	}
+	if known && was != sum && j.differs == "" {
 		j.differs = j.before
 	}
 	j.before = e.String()

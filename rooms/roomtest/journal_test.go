@@ -2,7 +2,6 @@ package roomtest_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,10 +23,13 @@ func (k *market) Tick(r rooms.Room, dt time.Duration)          { r.All().Send([]
 
 func (k *market) Input(r rooms.Room, m rooms.Member, data []byte) {
 	sold := fmt.Sprintf("%s at %d for %d", data, r.Now().UnixMilli(), r.Rand().IntN(100))
-	if string(data) == "luck" && k.stray != nil {
+	if strings.HasPrefix(string(data), "luck") && k.stray != nil {
 		sold += k.stray()
 	}
 	k.book.Sold = append(k.book.Sold, sold)
+	if string(data) == "luck alone" { // no event comes of it
+		return
+	}
 	r.Durable(func() { m.Send([]byte("safe: " + sold)) })
 }
 
@@ -80,22 +82,41 @@ func (f *failing) Fatalf(format string, args ...any) {
 }
 
 func TestNondeterminismIsNamed(t *testing.T) {
-	n := 0
-	f := &failing{T: t}
-	defer func() {
-		if v := recover(); v != f {
-			panic(v)
-		}
-		if !strings.Contains(f.why, "input 3 of member 1") {
-			t.Errorf("failed with %q, want it to name input 3 of member 1", f.why)
-		}
-	}()
-	rt := roomtest.New(f, marketKind(func() string { n++; return strings.Repeat("!", n) }))
-	ann := rt.Join("ann", nil)
-	for _, in := range slices.Concat([]string{"apple", "apple", "luck", "apple"}) {
-		ann.Input(in)
-		rt.Advance(time.Second)
+	for name, play := range map[string]func(*roomtest.Room, *roomtest.Player){
+		"in the middle": func(rt *roomtest.Room, ann *roomtest.Player) {
+			for _, in := range []string{"apple", "apple", "luck", "apple"} {
+				ann.Input(in)
+				rt.Advance(time.Second)
+			}
+		},
+		"last": func(_ *roomtest.Room, ann *roomtest.Player) {
+			for _, in := range []string{"apple", "apple", "luck alone"} {
+				ann.Input(in)
+			}
+		},
+		"last, after a crash": func(rt *roomtest.Room, ann *roomtest.Player) {
+			ann.Input("apple")
+			rt.Crash()
+			ann.Input("apple")
+			rt.Crash()
+			ann.Input("luck alone")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			f := &failing{T: t}
+			defer func() {
+				if v := recover(); v != f {
+					panic(v)
+				}
+				if !strings.Contains(f.why, "input 3 of member 1") {
+					t.Errorf("failed with %q, want it to name input 3 of member 1", f.why)
+				}
+			}()
+			rt := roomtest.New(f, marketKind(func() string { n++; return strings.Repeat("!", n) }))
+			play(rt, rt.Join("ann", nil))
+			rt.Crash()
+			t.Error("the crash did not find that the kind is not deterministic")
+		})
 	}
-	rt.Crash()
-	t.Error("the crash did not find that the kind is not deterministic")
 }

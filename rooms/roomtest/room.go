@@ -91,7 +91,7 @@ func (rt *Room) boot() {
 	if rt.kind.Durability.Journaled() {
 		cfg.Journal, cfg.JournalBase, cfg.Trace = rt.journal.entries, rt.journal.base, rt.trace
 		rt.journal.replaying = len(rt.journal.entries) > 0
-		rt.journal.before, rt.journal.differs = "the start", ""
+		rt.journal.before, rt.journal.differs, rt.journal.atEnd = "the start", "", false
 	}
 	cfg.StateVersion = rt.kind.StateVersion
 	room, err := actor.New(cfg, rt.now)
@@ -203,6 +203,9 @@ func (rt *Room) Crash() {
 		}
 		rt.begin()
 		return
+	}
+	if rt.kind.Durability.Journaled() {
+		rt.crashed()
 	}
 	rt.boot()
 	for _, p := range rt.players {
