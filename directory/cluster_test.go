@@ -80,6 +80,12 @@ func (c *claims) hasEnded(id NodeID) bool {
 	return c.ended[id]
 }
 
+func (c *claims) timesAsked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked
+}
+
 func (c *claims) counts() (rooms []int, taken int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -275,9 +281,14 @@ func (c *cluster) until(what string, ok func() bool) {
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	within(t, 20*time.Second, what, ok)
+}
+
+func within(t *testing.T, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(d); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within %s: %s", d, what)
 		}
 	}
 }

@@ -215,7 +215,8 @@ func TestFigureOwnersLoss(t *testing.T) {
 	}
 	c.until("new owners answer", first)
 	answered := time.Since(detected)
-	c.until("all owners have all entries again", known)
+	// What a queue on the way had no room for comes with the next comparison.
+	within(t, time.Minute, "all owners have all entries again", known)
 	t.Logf("%d rooms, an owner's loss: known after %s; all its entries answered %s later, replicated anew after %s",
 		n, detected.Sub(start), answered, time.Since(detected))
 }

@@ -66,7 +66,7 @@ func (r *room) live(ctx context.Context) {
 func (r *room) end(why error) {
 	r.over.Store(true)
 	r.refuseMore(why)
-	defer r.confirmEnd(why)
+	r.confirmEnd(why) // ahead of done, after which who asked takes it for another end
 	var fail *failure
 	var next *succession
 	var done *over
