@@ -176,10 +176,11 @@ func (r *room) reclaim(floor wire.Epoch) {
 }
 
 // fenced ends the copy, because another claim has the room. While the room is
-// being claimed again that other may be its own, granted just now: then the
-// answer to it, which is on its way, decides.
+// being claimed again that other may be its own, granted just now, and while it is
+// closed it may be its tombstone: then the answer to that, which is on its way,
+// decides.
 func (r *room) fenced() error {
-	if r.save.reclaiming {
+	if r.save.reclaiming || r.close.asked {
 		return nil
 	}
 	return errFenced

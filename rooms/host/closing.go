@@ -48,9 +48,9 @@ func (r *room) closed(now time.Time, err error) error {
 		r.log.Info().Str("reason", r.close.end.text).Msg("room closed")
 		r.host.kept.add(now, snapshot.SaveRequest{Claim: r.claim})
 		return &r.close.end
-	case errors.Is(err, snapshot.ErrFenced):
-		return r.fenced()
-	case errors.Is(err, snapshot.ErrBadRequest):
+	case errors.Is(err, snapshot.ErrFenced) && r.save.reclaiming:
+		return nil // the answer to that decides
+	case errors.Is(err, snapshot.ErrFenced), errors.Is(err, snapshot.ErrBadRequest):
 		return errFenced
 	}
 	return nil
