@@ -123,13 +123,21 @@ func TestMoveKeepsMembersInputsAndOutputs(t *testing.T) {
 func TestJournaledRoomMovesWithItsJournal(t *testing.T) {
 	w := newMoving(t, brokerKind(rooms.Journal()))
 	r := w.a.find(w.p.room)
-	resume := w.a.store.hang()
+	stored := make(chan struct{})
+	release := sync.OnceFunc(func() { close(stored) })
+	defer release()
+	w.a.store.onWrite(func() error { <-stored; return nil }) // a hand-off would pass
 	w.p.input(4, "trade")
 	until(t, "the trade waits for the store", func() bool { n, _, _ := w.a.appender.lag(r.journal.tail); return n > 0 })
 	moved := make(chan error, 1)
 	go func() { moved <- w.move(t) }()
 	until(t, "the move is under way", func() bool { return r.going.Load() })
-	resume()
+	select {
+	case err := <-moved:
+		t.Fatalf("it did not wait for the store: %v", err)
+	case <-time.After(50 * time.Millisecond): // in which the room may not be packed
+	}
+	release()
 	if err := <-moved; err != nil {
 		t.Fatal(err)
 	}
