@@ -42,11 +42,11 @@ Files that are there already are left alone, and said so.`)
 	f.String(&s.role, "role", "host", "ROLE", "what the node is: gateway or host", daemon.OneOf("gateway", "host"))
 	f.List(&s.hosts, "hosts", "NAME", "names and IP addresses of a server's certificate")
 	f.Duration(&s.good, "good-for", 365*24*time.Hour, time.Minute, 50*365*24*time.Hour, "how long the certificate is good; a CA ten times as long")
-	ops, rest := operands(args, 2)
-	if status, ok := f.Parse(rest); !ok {
+	f.Operands("ca | node NAME | server NAME", 1, 2)
+	if status, ok := f.Parse(args); !ok {
 		return status
 	}
-	made, err := s.make(ops)
+	made, err := s.make(f.Args())
 	var use usageError
 	switch {
 	case errors.As(err, &use):
@@ -65,10 +65,7 @@ type usageError struct{ error }
 
 // make makes what is asked for and returns the files' paths.
 func (s *certsFlags) make(ops []string) ([]string, error) {
-	what, name := "", ""
-	if len(ops) > 0 {
-		what = ops[0]
-	}
+	what, name := ops[0], ""
 	if len(ops) > 1 {
 		name = ops[1]
 	}
@@ -85,7 +82,7 @@ func (s *certsFlags) make(ops []string) ([]string, error) {
 		}
 		return []string{path(caCert), path(caKey)}, ca.Write(path(caCert), path(caKey))
 	case (what != "node" && what != "server") || name == "":
-		return nil, usageError{errors.New("want ca, node NAME or server NAME, ahead of the flags")}
+		return nil, usageError{errors.New("want ca, node NAME or server NAME")}
 	case daemon.NodeName(name) != nil:
 		return nil, usageError{daemon.NodeName(name)}
 	case what == "server" && len(s.hosts) == 0:

@@ -24,8 +24,9 @@ type drainFlags struct {
 }
 
 func (d *drainFlags) flags() *daemon.Flags {
-	f := daemon.NewFlags("limpet drain HOST", "Empties a host: it takes no new rooms, and its rooms move to others, live. "+
+	f := daemon.NewFlags("limpet drain", "Empties a host: it takes no new rooms, and its rooms move to others, live. "+
 		"The host then stays out of service, to be stopped or given back with --cancel.")
+	f.Operands("HOST", 1, 1)
 	d.register(f)
 	f.Bool(&d.dryRun, "dry-run", "only say what would go where, and whether it fits")
 	f.Bool(&d.watch, "watch", "follow the drain until it is over; its exit status tells how it went")
@@ -46,21 +47,13 @@ type drainAnswer struct {
 func runDrain(ctx context.Context, args []string, std streams) int {
 	var d drainFlags
 	f := d.flags()
-	f.Out, f.Err = std.out, std.err
-	ops, rest := operands(args, 1)
-	if status, ok := f.Parse(rest); !ok {
+	if status, ok := d.parse(f, args, std); !ok {
 		return status
 	}
-	switch {
-	case len(ops) != 1:
-		return f.Bad(errors.New("want a HOST, ahead of the flags"))
-	case d.cancel && (d.dryRun || d.watch):
+	if d.cancel && (d.dryRun || d.watch) {
 		return f.Bad(errors.New("--cancel goes with neither --dry-run nor --watch"))
 	}
-	if err := d.readToken(); err != nil {
-		return f.Bad(err)
-	}
-	done, err := d.run(ctx, ops[0], std.out)
+	done, err := d.run(ctx, f.Args()[0], std.out)
 	if err != nil {
 		fmt.Fprintf(std.err, "limpet drain: %v\n", err)
 		return 1

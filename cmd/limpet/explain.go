@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -15,23 +14,16 @@ import (
 
 func runExplain(ctx context.Context, args []string, std streams) int {
 	var o opsFlags
-	f := daemon.NewFlags("limpet explain KIND/ROOM", "Asks every node what it believes about a room: who owns its partition, where the directory, "+
+	f := daemon.NewFlags("limpet explain", "Asks every node what it believes about a room: who owns its partition, where the directory, "+
 		"the gateways and the store have it, and which copies live; and says where they disagree, and what will end that. "+
 		"Exit status 3: nodes disagree, or some did not answer.")
-	f.Out, f.Err = std.out, std.err
+	f.Operands("KIND/ROOM", 1, 1)
 	o.register(f)
-	given, rest := operands(args, 1)
-	if status, ok := f.Parse(rest); !ok {
+	if status, ok := o.parse(f, args, std); !ok {
 		return status
 	}
-	if len(given) != 1 {
-		return f.Bad(errors.New("want KIND/ROOM, ahead of the flags"))
-	}
-	if err := o.readToken(); err != nil {
-		return f.Bad(err)
-	}
 	var e explain.Explanation
-	err := o.call(ctx, "/v1/explain?room="+url.QueryEscape(given[0]), nil, &e)
+	err := o.call(ctx, "/v1/explain?room="+url.QueryEscape(f.Args()[0]), nil, &e)
 	switch {
 	case err != nil:
 	case o.json:

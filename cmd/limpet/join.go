@@ -65,7 +65,7 @@ func runJoin(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		}
 		return os.Getenv(name)
 	}
-	f.Operands("KIND/ROOM, or KIND for any open room")
+	f.Operands("KIND/ROOM | KIND", 1, 1)
 	f.List(&s.gateways, "gateway", "URL", "a gateway, as ws://HOST:PORT; without one, those of limpet dev, or ws://127.0.0.1:8080", checkGateway)
 	f.String(&s.mode, "mode", "join-or-create", "MODE", "join, create, join-or-create, or any: any open room of the kind, which a KIND alone means, too",
 		daemon.OneOf("join", "create", "join-or-create", "any"))
@@ -76,13 +76,10 @@ func runJoin(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	f.Duration(&s.wait, "wait", 10*time.Second, 0, time.Hour, "how long to wait for a gateway, for the room, and at the end for durable inputs")
 	s.filter.register(f)
 	f.Int(&s.rate, "rate", 100, 1, 100_000, "inputs a second at most; gateways cut who sends too many")
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		args = append(append([]string(nil), args[1:]...), args[0])
-	}
 	if status, ok := f.Parse(args); !ok {
 		return status
 	}
-	if err := s.check(f.Args()); err != nil {
+	if err := s.check(f.Args()[0]); err != nil {
 		return f.Bad(err)
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -112,12 +109,9 @@ func checkJSON(s string) error {
 }
 
 // check completes the settings with what flags alone can't say.
-func (s *joinSettings) check(args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("want one KIND/ROOM, got %d arguments", len(args))
-	}
-	room := false
-	if s.kind, s.room, room = strings.Cut(args[0], "/"); !room {
+func (s *joinSettings) check(room string) error {
+	named := false
+	if s.kind, s.room, named = strings.Cut(room, "/"); !named {
 		s.mode = "any"
 	}
 	if err := wire.CheckKind(s.kind); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/limpet-games/limpet/internal/daemon"
@@ -19,21 +18,14 @@ type moveAnswer struct {
 
 func runMove(ctx context.Context, args []string, std streams) int {
 	var o opsFlags
-	f := daemon.NewFlags("limpet move KIND/ROOM HOST", "Moves a live room to another host: its members see a short pause.")
-	f.Out, f.Err = std.out, std.err
+	f := daemon.NewFlags("limpet move", "Moves a live room to another host: its members see a short pause.")
+	f.Operands("KIND/ROOM HOST", 2, 2)
 	o.register(f)
-	ops, rest := operands(args, 2)
-	if status, ok := f.Parse(rest); !ok {
+	if status, ok := o.parse(f, args, std); !ok {
 		return status
 	}
-	if len(ops) != 2 {
-		return f.Bad(errors.New("want KIND/ROOM and HOST, ahead of the flags"))
-	}
-	if err := o.readToken(); err != nil {
-		return f.Bad(err)
-	}
 	var a moveAnswer
-	err := o.call(ctx, "/v1/move", map[string]string{"room": ops[0], "to": ops[1]}, &a)
+	err := o.call(ctx, "/v1/move", map[string]string{"room": f.Args()[0], "to": f.Args()[1]}, &a)
 	switch {
 	case err != nil:
 		fmt.Fprintf(std.err, "limpet move: %v\n", err)

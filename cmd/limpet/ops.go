@@ -21,18 +21,18 @@ type opsFlags struct {
 	bearer string
 }
 
-func (o *opsFlags) register(f *daemon.Flags) {
-	f.Bool(&o.json, "json", "print JSON")
-	f.List(&o.ops, "ops", "URL", "operations listener of a node, like http://127.0.0.1:7412: the first that answers is asked; "+
-		"without one, the nodes of limpet dev, then the default addresses", daemon.HTTPURL)
-	f.String(&o.data, "data", "", "DIR", "data directory of the limpet dev to ask; empty: its default")
-	f.String(&o.tokenFile, "ops-token-file", "", "FILE", "file with a token for the operations listener, alone or as ROLE TOKEN [NAME]; of several the one that may most is used")
-}
-
-// readToken reads the token file, if there is one.
-func (o *opsFlags) readToken() (err error) {
-	o.bearer, err = o.token()
-	return err
+// parse reads a command's arguments, and the token file if there is one. Where it
+// returns false the command is to end with the status.
+func (o *opsFlags) parse(f *daemon.Flags, args []string, std streams) (status int, ok bool) {
+	f.Out, f.Err = std.out, std.err
+	if status, ok := f.Parse(args); !ok {
+		return status, false
+	}
+	var err error
+	if o.bearer, err = o.token(); err != nil {
+		return f.Bad(err), false
+	}
+	return 0, true
 }
 
 const opsWithin = 20 * time.Second
@@ -95,13 +95,4 @@ func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
-}
-
-// operands takes a command's operands off the front of its arguments, so that
-// they may come before its flags; the rest is for the flags.
-func operands(args []string, most int) (ops, rest []string) {
-	for len(args) > 0 && len(ops) < most && !strings.HasPrefix(args[0], "-") {
-		ops, args = append(ops, args[0]), args[1:]
-	}
-	return ops, args
 }

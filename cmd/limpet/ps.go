@@ -25,15 +25,19 @@ type psFlags struct {
 	ops             []string
 }
 
-func runPs(ctx context.Context, args []string, std streams) int {
-	var s psFlags
-	f := daemon.NewFlags("limpet ps", "Lists gateways, room hosts and rooms, as one node finds them by asking all.")
-	f.Out, f.Err = std.out, std.err
+func (s *psFlags) register(f *daemon.Flags) {
 	f.Bool(&s.json, "json", "print JSON")
 	f.List(&s.ops, "ops", "URL", "operations listener of a node, like http://127.0.0.1:7412: the first that answers is asked; "+
 		"without one, the nodes of limpet dev, then the default addresses", daemon.HTTPURL)
 	f.String(&s.data, "data", "", "DIR", "data directory of the limpet dev to ask; empty: its default")
 	f.String(&s.tokenFile, "ops-token-file", "", "FILE", "file with a token for the operations listener, alone or as ROLE TOKEN [NAME]; of several the one that may most is used")
+}
+
+func runPs(ctx context.Context, args []string, std streams) int {
+	var s psFlags
+	f := daemon.NewFlags("limpet ps", "Lists gateways, room hosts and rooms, as one node finds them by asking all.")
+	f.Out, f.Err = std.out, std.err
+	s.register(f)
 	if status, ok := f.Parse(args); !ok {
 		return status
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os/signal"
@@ -23,9 +22,10 @@ type queryFlags struct {
 }
 
 func (q *queryFlags) flags() *daemon.Flags {
-	f := daemon.NewFlags("limpet query QUERY", "Asks all live rooms a question, like 'count, sum(members), p99(lateness) by kind'; "+
+	f := daemon.NewFlags("limpet query", "Asks all live rooms a question, like 'count, sum(members), p99(lateness) by kind'; "+
 		"docs/queries.md tells the language. The answer comes by the deadline and says how much of the cluster it covers. "+
 		"Exit status 3: something is missing.")
+	f.Operands("QUERY", 1, 1)
 	q.register(f)
 	f.Duration(&q.deadline, "deadline", daemon.QueryDefault, time.Millisecond, daemon.QueryWithin, "hosts that have not answered by then are missing")
 	f.Bool(&q.watch, "watch", "ask again and again, until interrupted")
@@ -39,23 +39,16 @@ const exitIncomplete = 3
 func runQuery(ctx context.Context, args []string, std streams) int {
 	var q queryFlags
 	f := q.flags()
-	f.Out, f.Err = std.out, std.err
-	text, rest := operands(args, 1)
-	if status, ok := f.Parse(rest); !ok {
+	if status, ok := q.parse(f, args, std); !ok {
 		return status
 	}
-	if len(text) != 1 {
-		return f.Bad(errors.New("want one QUERY, in quotes, ahead of the flags"))
-	}
-	if _, err := query.Parse(text[0]); err != nil {
-		return f.Bad(err)
-	}
-	if err := q.readToken(); err != nil {
+	text := f.Args()[0]
+	if _, err := query.Parse(text); err != nil {
 		return f.Bad(err)
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	complete, err := q.run(ctx, text[0], std.out)
+	complete, err := q.run(ctx, text, std.out)
 	switch {
 	case err != nil:
 		fmt.Fprintf(std.err, "limpet query: %v\n", err)

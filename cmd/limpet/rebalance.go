@@ -41,15 +41,11 @@ type balanceAnswer struct {
 func runRebalance(ctx context.Context, args []string, std streams) int {
 	var r rebalanceFlags
 	f := r.flags()
-	f.Out, f.Err = std.out, std.err
-	if status, ok := f.Parse(args); !ok {
+	if status, ok := r.parse(f, args, std); !ok {
 		return status
 	}
 	if r.dryRun && (r.watch || r.stop) || r.watch && r.stop {
 		return f.Bad(errors.New("of --dry-run, --watch and --stop one at a time"))
-	}
-	if err := r.readToken(); err != nil {
-		return f.Bad(err)
 	}
 	a, err := r.run(ctx, std.out)
 	switch {

@@ -20,8 +20,9 @@ type restartFlags struct {
 }
 
 func (o *restartFlags) flags() *daemon.Flags {
-	f := daemon.NewFlags("limpet restart HOST", "Restarts a host in place: its rooms wait in shared memory while the program in its file, "+
+	f := daemon.NewFlags("limpet restart", "Restarts a host in place: its rooms wait in shared memory while the program in its file, "+
 		"the same or a newer one, takes the process over. Nobody's connection closes.")
+	f.Operands("HOST", 1, 1)
 	o.register(f)
 	f.Bool(&o.dryRun, "dry-run", "only say what would run, and which kinds it would not serve")
 	f.Bool(&o.force, "force", "although the program does not serve some rooms' kinds: those are saved, and out of service until some host serves them")
@@ -32,22 +33,15 @@ func (o *restartFlags) flags() *daemon.Flags {
 func runRestart(ctx context.Context, args []string, std streams) int {
 	var o restartFlags
 	f := o.flags()
-	f.Out, f.Err = std.out, std.err
-	ops, rest := operands(args, 1)
-	if status, ok := f.Parse(rest); !ok {
+	if status, ok := o.parse(f, args, std); !ok {
 		return status
 	}
-	if len(ops) != 1 {
-		return f.Bad(errors.New("want a HOST, ahead of the flags"))
-	}
-	if err := o.readToken(); err != nil {
-		return f.Bad(err)
-	}
-	s, err := o.run(ctx, ops[0])
+	name := f.Args()[0]
+	s, err := o.run(ctx, name)
 	if err == nil && o.json {
 		err = printJSON(std.out, s)
 	} else if err == nil {
-		printRestart(std.out, ops[0], s)
+		printRestart(std.out, name, s)
 	}
 	if err != nil {
 		fmt.Fprintf(std.err, "limpet restart: %v\n", err)

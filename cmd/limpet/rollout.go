@@ -27,8 +27,9 @@ type rolloutFlags struct {
 }
 
 func (o *rolloutFlags) flags() *daemon.Flags {
-	f := daemon.NewFlags("limpet rollout [NODE...]", "Brings the build that is in the programs' files into service, one node after the other: "+
+	f := daemon.NewFlags("limpet rollout", "Brings the build that is in the programs' files into service, one node after the other: "+
 		"all hosts, which restart in place, then, with --restart, the gateways. It stops by itself when the new build misbehaves.")
+	f.Operands("[NODE...]", 0, 1024)
 	o.register(f)
 	f.Bool(&o.dryRun, "dry-run", "only say which builds would run where, and what they change")
 	f.Bool(&o.force, "force", "although the new build does not serve some rooms' kinds, which are saved and out of service until some host serves them, "+
@@ -44,15 +45,10 @@ func (o *rolloutFlags) flags() *daemon.Flags {
 func runRollout(ctx context.Context, args []string, std streams) int {
 	var o rolloutFlags
 	f := o.flags()
-	f.Out, f.Err = std.out, std.err
-	names, rest := operands(args, 1024)
-	if status, ok := f.Parse(rest); !ok {
+	if status, ok := o.parse(f, args, std); !ok {
 		return status
 	}
-	if err := o.readToken(); err != nil {
-		return f.Bad(err)
-	}
-	if err := o.roll(ctx, names, std.out); err != nil {
+	if err := o.roll(ctx, f.Args(), std.out); err != nil {
 		fmt.Fprintf(std.err, "limpet rollout: %v\n", err)
 		return 1
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/limpet-games/limpet/internal/daemon"
@@ -23,33 +24,27 @@ type roomDetail struct {
 }
 
 // roomCommand parses the flags of a command with operands, and runs it.
-func roomCommand(ctx context.Context, args []string, std streams, usage, about string, want int, more func(*daemon.Flags), run func(context.Context, *opsFlags, []string) error) int {
+func roomCommand(ctx context.Context, args []string, std streams, name, usage, about string, more func(*daemon.Flags), run func(context.Context, *opsFlags, []string) error) int {
 	var o opsFlags
-	f := daemon.NewFlags("limpet "+usage, about)
-	f.Out, f.Err = std.out, std.err
+	f := daemon.NewFlags("limpet "+name, about)
+	want := len(strings.Fields(usage))
+	f.Operands(usage, want, want)
 	o.register(f)
 	if more != nil {
 		more(f)
 	}
-	given, rest := operands(args, want)
-	if status, ok := f.Parse(rest); !ok {
+	if status, ok := o.parse(f, args, std); !ok {
 		return status
 	}
-	if len(given) != want {
-		return f.Bad(fmt.Errorf("want %d operands, ahead of the flags", want))
-	}
-	if err := o.readToken(); err != nil {
-		return f.Bad(err)
-	}
-	if err := run(ctx, &o, given); err != nil {
-		fmt.Fprintf(std.err, "limpet %s: %v\n", usage, err)
+	if err := run(ctx, &o, f.Args()); err != nil {
+		fmt.Fprintf(std.err, "limpet %s: %v\n", name, err)
 		return 1
 	}
 	return 0
 }
 
 func runRoom(ctx context.Context, args []string, std streams) int {
-	return roomCommand(ctx, args, std, "room KIND/ROOM", "Shows one live room: where it is, its members and numbers, and where it was before.", 1, nil,
+	return roomCommand(ctx, args, std, "room", "KIND/ROOM", "Shows one live room: where it is, its members and numbers, and where it was before.", nil,
 		func(ctx context.Context, o *opsFlags, given []string) error {
 			var d roomDetail
 			if err := o.call(ctx, "/v1/room?room="+url.QueryEscape(given[0]), nil, &d); err != nil {
@@ -64,7 +59,7 @@ func runRoom(ctx context.Context, args []string, std streams) int {
 
 func runClose(ctx context.Context, args []string, std streams) int {
 	reason := "closed by the operators"
-	return roomCommand(ctx, args, std, "close KIND/ROOM", "Ends a room for good. Returns when that is durable.", 1, registerReason(&reason),
+	return roomCommand(ctx, args, std, "close", "KIND/ROOM", "Ends a room for good. Returns when that is durable.", registerReason(&reason),
 		func(ctx context.Context, o *opsFlags, given []string) error {
 			return o.act(ctx, std.out, "/v1/close", daemon.RoomOrder{Room: given[0], Reason: reason}, given[0]+" is closed")
 		})
@@ -72,7 +67,7 @@ func runClose(ctx context.Context, args []string, std streams) int {
 
 func runKick(ctx context.Context, args []string, std streams) int {
 	reason := "removed by the operators"
-	return roomCommand(ctx, args, std, "kick KIND/ROOM MEMBER", "Removes a member, by its number, from a room. Returns when that is durable.", 2, registerReason(&reason),
+	return roomCommand(ctx, args, std, "kick", "KIND/ROOM MEMBER", "Removes a member, by its number, from a room. Returns when that is durable.", registerReason(&reason),
 		func(ctx context.Context, o *opsFlags, given []string) error {
 			member, err := strconv.ParseUint(given[1], 10, 64)
 			if err != nil {

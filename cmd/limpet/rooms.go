@@ -41,7 +41,7 @@ type roomsFlags struct {
 
 func (s *roomsFlags) flags() *daemon.Flags {
 	f := daemon.NewFlags("limpet rooms", roomsAbout)
-	f.Operands("KIND")
+	f.Operands("KIND", 1, 1)
 	f.List(&s.gateways, "gateway", "URL", "a gateway, as ws://HOST:PORT; without one, those of limpet dev, or ws://127.0.0.1:8080", checkGateway)
 	s.filter.register(f)
 	f.String(&s.after, "after", "", "NAME", "begin behind this name")
@@ -58,11 +58,10 @@ func runRooms(ctx context.Context, args []string, std streams) int {
 	var s roomsFlags
 	f := s.flags()
 	f.Out, f.Err = std.out, std.err
-	kind, rest := operands(args, 1)
-	if status, ok := f.Parse(rest); !ok {
+	if status, ok := f.Parse(args); !ok {
 		return status
 	}
-	if err := s.check(append(kind, f.Args()...)); err != nil {
+	if err := s.check(f.Args()[0]); err != nil {
 		return f.Bad(err)
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
@@ -78,11 +77,8 @@ func runRooms(ctx context.Context, args []string, std streams) int {
 	return 0
 }
 
-func (s *roomsFlags) check(kind []string) (err error) {
-	if len(kind) != 1 {
-		return errors.New("want one KIND ahead of the flags")
-	}
-	s.kind = kind[0]
+func (s *roomsFlags) check(kind string) (err error) {
+	s.kind = kind
 	if err := wire.CheckKind(s.kind); err != nil {
 		return err
 	}

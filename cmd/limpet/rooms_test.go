@@ -134,11 +134,11 @@ func TestJoinOfAKindTakesAFilter(t *testing.T) {
 	var s joinSettings
 	s.mode = "join-or-create"
 	s.filter = filterFlags{pool: "gold", labels: []string{"map=sea"}, seats: 2}
-	if err := s.check([]string{"chat"}); err != nil || s.mode != "any" || string(s.filter.asks.JSON()) != `{"pool":"gold","labels":{"map":"sea"},"seats":2}` {
+	if err := s.check("chat"); err != nil || s.mode != "any" || string(s.filter.asks.JSON()) != `{"pool":"gold","labels":{"map":"sea"},"seats":2}` {
 		t.Errorf("%+v, %v", s, err)
 	}
 	s = joinSettings{mode: "join", filter: filterFlags{pool: "gold"}}
-	if err := s.check([]string{"chat/lobby"}); err == nil {
+	if err := s.check("chat/lobby"); err == nil {
 		t.Error("a filter for a room that is named was taken")
 	}
 }

@@ -24,7 +24,9 @@ type Flags struct {
 	program, about string
 	set            *flag.FlagSet
 	order          []*setting
-	args           string // what may follow the flags, for the usage line; "" for nothing
+	usage          string // names the operands; "" for none
+	least, most    int    // how many
+	operands       []string
 }
 
 type setting struct {
@@ -45,11 +47,15 @@ func NewFlags(program, about string) *Flags {
 	return f
 }
 
-// Operands lets arguments follow the flags; usage names them in the help.
-func (f *Flags) Operands(usage string) { f.args = usage }
+// Operands has the program take arguments that are no flags, from least to most
+// of them; usage names them. They may stand ahead of the flags, between them and
+// behind; what follows "--" are operands.
+func (f *Flags) Operands(usage string, least, most int) {
+	f.usage, f.least, f.most = usage, least, most
+}
 
-// Args are the arguments after the flags.
-func (f *Flags) Args() []string { return f.set.Args() }
+// Args are the operands.
+func (f *Flags) Args() []string { return f.operands }
 
 // value is a flag.Value made of a parser.
 type value struct {
@@ -153,13 +159,13 @@ func EnvName(flag string) string {
 // to end with the status: help was asked for, or a value is bad and one line
 // has said so.
 func (f *Flags) Parse(args []string) (status int, ok bool) {
-	err := f.set.Parse(args)
+	err := f.parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		f.Help(f.Out)
 		return 0, false
 	}
-	if err == nil && f.args == "" && f.set.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q", f.set.Arg(0))
+	if err == nil {
+		err = f.count()
 	}
 	if err == nil {
 		err = f.readEnv()
@@ -168,6 +174,36 @@ func (f *Flags) Parse(args []string) (status int, ok bool) {
 		return f.Bad(plain(err)), false
 	}
 	return 0, true
+}
+
+// parse sets the flags and gathers the operands. The flag package stops at each
+// operand, and behind "--".
+func (f *Flags) parse(args []string) error {
+	for {
+		if err := f.set.Parse(args); err != nil {
+			return err
+		}
+		rest := f.set.Args()
+		if len(rest) == 0 {
+			return nil
+		}
+		if read := len(args) - len(rest); read > 0 && args[read-1] == "--" {
+			f.operands = append(f.operands, rest...)
+			return nil
+		}
+		f.operands, args = append(f.operands, rest[0]), rest[1:]
+	}
+}
+
+// count says whether there are as many operands as the program takes.
+func (f *Flags) count() error {
+	switch n := len(f.operands); {
+	case n > f.most:
+		return fmt.Errorf("unexpected argument %q", f.operands[f.most])
+	case n < f.least:
+		return fmt.Errorf("want %s", f.usage)
+	}
+	return nil
 }
 
 // readEnv sets what no flag has set.
@@ -222,11 +258,11 @@ func (f *Flags) Bad(err error) int {
 
 // Help writes every setting with its default and its variable.
 func (f *Flags) Help(w io.Writer) {
-	usage := f.program + " [flags]"
-	if f.args != "" {
-		usage += " " + f.args
+	usage := f.program
+	if f.usage != "" {
+		usage += " " + f.usage
 	}
-	fmt.Fprintf(w, "%s\n\nUsage: %s\n", f.about, usage)
+	fmt.Fprintf(w, "%s\n\nUsage: %s [flags]\n", f.about, usage)
 	if len(f.order) == 0 {
 		return
 	}

@@ -117,3 +117,35 @@ func TestGivenMasksPasswords(t *testing.T) {
 		t.Errorf("given shows %q", got)
 	}
 }
+
+// Operands may stand anywhere; behind "--" all are.
+func TestOperandsStandAnywhere(t *testing.T) {
+	for _, c := range []struct {
+		args, want string
+		says       string // the one line where they are refused
+	}{
+		{"a b --rate 7", "a b", ""},
+		{"--rate 7 a b", "a b", ""},
+		{"a --rate=7 b", "a b", ""},
+		{"a --rate 7 -- --b", "a --b", ""},
+		{"a --rate 7", "", "want ROOM HOST"},
+		{"a b --rate 7 c", "", `unexpected argument "c"`},
+		{"a --rat 7 b", "", "unknown flag --rat"},
+	} {
+		var errOut bytes.Buffer
+		rate := 0
+		f := NewFlags("prog", "Does.")
+		f.Err, f.Env = &errOut, func(string) string { return "" }
+		f.Operands("ROOM HOST", 2, 2)
+		f.Int(&rate, "rate", 1, 1, 9, "how fast")
+		status, ok := f.Parse(strings.Fields(c.args))
+		switch {
+		case c.says != "":
+			if ok || status != ExitUsage || errOut.String() != "prog: "+c.says+" (see prog --help)\n" {
+				t.Errorf("%q: status %d, %q", c.args, status, errOut.String())
+			}
+		case !ok || strings.Join(f.Args(), " ") != c.want || rate != 7:
+			t.Errorf("%q: operands %q, rate %d, %s", c.args, f.Args(), rate, errOut.String())
+		}
+	}
+}

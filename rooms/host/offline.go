@@ -265,7 +265,7 @@ func replay(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) i
 	var states, ticks bool
 	to := 0
 	f := daemon.NewFlags("roomd replay", "Runs the journal of a room in this program, from its checkpoint on, and prints each event as a JSON line. Nothing is written.")
-	f.Operands("KIND/ROOM")
+	f.Operands("KIND/ROOM", 1, 1)
 	f.Out, f.Err = out, errOut
 	s.register(f)
 	f.Int(&to, "to", 0, 0, 1<<53, "stop when the room's message of this number was sent, which has to be in the journal; 0: at its end")
@@ -276,9 +276,6 @@ func replay(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) i
 	}
 	if err := s.check(); err != nil {
 		return f.Bad(err)
-	}
-	if len(f.Args()) != 1 {
-		return f.Bad(errors.New("give one room: KIND/ROOM"))
 	}
 	room, err := wire.ParseRoom(f.Args()[0])
 	if err != nil {
