@@ -24,7 +24,7 @@ type CoronerConfig struct {
 	Mesh    *link.Mesh
 	// EndLease ends a dead host's lease in the store, at once. Nil on nodes
 	// without a store: they ask a host. ErrRestarting: the host is to be left
-	// alone for now, dead or not.
+	// alone until its restart is over, dead or not.
 	EndLease func(ctx context.Context, node NodeID) error
 
 	Log     zerolog.Logger

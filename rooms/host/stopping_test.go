@@ -180,8 +180,8 @@ func TestStopping(t *testing.T) {
 			w := newDraining(t, tallyKind(), 3)
 			w.a.store.fail(errDown)
 			until(t, "the store is away", w.a.storeAway)
-			left, hurry := false, make(chan struct{})
-			s := stopping{host: w.a.Host, deadline: c.deadline, hurry: hurry, others: func() bool { return c.others },
+			left, hurry, begun := false, make(chan struct{}), make(chan struct{}, 1)
+			s := stopping{host: w.a.Host, deadline: c.deadline, hurry: hurry, others: func() bool { begun <- struct{}{}; return c.others },
 				leave: func(context.Context) error { left = true; return nil }}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -191,7 +191,7 @@ func TestStopping(t *testing.T) {
 				close(hurry)
 			}
 			if c.back {
-				time.Sleep(50 * time.Millisecond)
+				<-begun
 				w.a.store.fail(nil)
 			}
 			if err := <-ended; err != nil || left != c.left {

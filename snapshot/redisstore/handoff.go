@@ -14,18 +14,18 @@ func (s *Store) HandOff(ctx context.Context, reqs []snapshot.HandOffRequest) ([]
 	defer cancel()
 	out := make([]snapshot.HandOffResult, len(reqs))
 	o := newOutcome(len(reqs))
-	var todo []int
+	var good []int
 	for i, r := range reqs {
 		if err := r.Check(s.cfg.MaxBytes); err != nil {
 			o.answer(i, err)
 		} else {
-			todo = append(todo, i)
+			good = append(good, i)
 		}
 	}
-	for len(todo) > 0 {
-		n := min(len(todo), batch)
-		s.handOffBatch(ctx, reqs, todo[:n], out, o)
-		todo = todo[n:]
+	for len(good) > 0 {
+		n := min(len(good), batch)
+		s.handOffBatch(ctx, reqs, good[:n], out, o)
+		good = good[n:]
 	}
 	if err := o.whole(); err != nil {
 		return nil, fmt.Errorf("hand rooms off: %w", err)
@@ -38,13 +38,13 @@ func (s *Store) HandOff(ctx context.Context, reqs []snapshot.HandOffRequest) ([]
 	return out, nil
 }
 
-func (s *Store) handOffBatch(ctx context.Context, reqs []snapshot.HandOffRequest, todo []int, out []snapshot.HandOffResult, o *outcome) {
-	calls := make([]*call, len(todo))
-	for k, i := range todo {
+func (s *Store) handOffBatch(ctx context.Context, reqs []snapshot.HandOffRequest, good []int, out []snapshot.HandOffResult, o *outcome) {
+	calls := make([]*call, len(good))
+	for k, i := range good {
 		calls[k] = s.handOffCall(reqs[i])
 	}
 	s.pipeline(ctx, calls)
-	for k, i := range todo {
+	for k, i := range good {
 		f := calls[k].fields()
 		switch word := f.text(); word {
 		case "OK":
