@@ -34,8 +34,15 @@ export class Watch {
   ask() {
     this.#link.env.clearTimeout(this.#retry);
     this.ref = this.#link.nextRef();
-    if (this.#link.minor < 1) this.refused(new LimpetError(203, 'the gateway is of an older version, without pages of rooms'));
+    if (this.#link.minor < 1) this.#refuseLater(this.ref);
     else this.#link.send(encode.browse({ ref: this.ref, ...this.#query }));
+  }
+
+  // Nobody hears of a watch before they have the function that stops it.
+  #refuseLater(ref) {
+    queueMicrotask(() => {
+      if (this.ref === ref) this.refused(new LimpetError(203, 'the gateway is of an older version, without pages of rooms'));
+    });
   }
 
   page(f) {
@@ -50,9 +57,9 @@ export class Watch {
 
   refused(err) {
     this.ref = 0;
-    this.failed(err);
-    if (!isRetryable(err.code)) { this.#link.forget(this); return; }
-    this.#retry = this.#link.env.setTimeout(() => this.ask(), Math.max(err.retryMs, LEAST_RETRY_MS));
+    if (isRetryable(err.code)) this.#retry = this.#link.env.setTimeout(() => this.ask(), Math.max(err.retryMs, LEAST_RETRY_MS));
+    else this.#link.forget(this);
+    this.failed(err); // last: it may stop the watch
   }
 
   /** The connection is gone: the next one is asked. */
@@ -62,7 +69,7 @@ export class Watch {
   }
 
   stop() {
-    if (this.ref !== 0) this.#link.send(encode.quit({ ref: this.ref }));
+    if (this.ref !== 0 && this.#link.minor >= 1) this.#link.send(encode.quit({ ref: this.ref }));
     this.dropped();
     this.#link.forget(this);
   }

@@ -23,7 +23,12 @@ test('an older gateway is not asked what it does not know', async () => {
   await assert.rejects(h.client.rooms('arena', { filter: { pool: 'gold' } }), { code: 203 });
   const errors = [];
   const stop = h.client.watch('arena', {}, () => {}, (err) => errors.push(err.reason));
+  assert.deepEqual(errors, []); // not before watch() has returned
+  await settle();
   assert.deepEqual(errors, ['unavailable']);
+  h.client.watch('arena', {}, () => {}, (err) => errors.push(err.reason))();
+  await settle();
+  assert.deepEqual(errors, ['unavailable']); // stopped before it was told
   assert.deepEqual(h.socket.sent.map((f) => f.is).filter((is) => is !== 'ping'), ['hello']);
   await h.comeBack();
   stop();
@@ -80,5 +85,27 @@ test('a watch that is refused for good is over', async () => {
   await h.clock.pass(60_000);
   assert.deepEqual(errors, ['unknown_kind']);
   assert.equal(h.sockets.flatMap((s) => s.all('browse')).length, 1);
+  h.client.close();
+});
+
+test('a watch can be stopped by who hears that it failed', async () => {
+  const h = await harness();
+  h.socket.up(minor);
+  const errors = [];
+  const stop = h.client.watch('arena', {}, () => {}, (e) => { errors.push(e.reason); stop(); });
+  h.socket.deliver(say.error({ ref: h.socket.last('browse').ref, code: 202, retry: 700 }));
+  await h.clock.pass(60_000);
+  assert.deepEqual(errors, ['busy']);
+  assert.equal(h.sockets.flatMap((s) => s.all('browse')).length, 1);
+  h.client.close();
+});
+
+test('an older gateway\'s refusal can stop the watch', async () => {
+  const h = await harness();
+  h.socket.up();
+  const errors = [];
+  const stop = h.client.watch('arena', {}, () => {}, (e) => { errors.push(e.reason); stop(); });
+  await h.clock.pass(5_000);
+  assert.deepEqual(errors, ['unavailable']);
   h.client.close();
 });
