@@ -57,6 +57,7 @@ type fakeDirectory struct {
 	more       bool
 	queries    []directory.Query
 	listErr    error
+	onList     func(directory.Query) error // not nil: answers instead, and may wait
 }
 
 func (d *fakeDirectory) put(at directory.Location) {
@@ -117,8 +118,16 @@ func (d *fakeDirectory) Up(n directory.NodeID) bool {
 
 func (d *fakeDirectory) List(_ context.Context, q directory.Query) (directory.Listing, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.queries = append(d.queries, q)
+	on := d.onList
+	d.mu.Unlock()
+	if on != nil {
+		if err := on(q); err != nil {
+			return directory.Listing{}, err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return directory.Listing{Rooms: slices.Clone(d.open), More: d.more, Asked: 3, Answered: 2, Share: 0.64}, d.listErr
 }
 

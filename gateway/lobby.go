@@ -150,6 +150,17 @@ func (c *conn) subscribe(ref uint32, q directory.Query) *wire.Error {
 	return nil
 }
 
+// endWatch forgets a watch. False: it was quit, and its ref may be another's.
+func (c *conn) endWatch(w *watch) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watches[w.ref] != w {
+		return false
+	}
+	delete(c.watches, w.ref)
+	return true
+}
+
 func (l *lobby) add(w *watch, q directory.Query) *wire.Error {
 	key := pageKey{q.Kind, q.Filter.Key(), q.After, q.Most}
 	l.mu.Lock()
@@ -270,12 +281,9 @@ func (l *lobby) show(p *page, all []*watch, changes []listed, news bool) {
 // refuse ends the watches that have nothing yet.
 func (l *lobby) refuse(all []*watch, e *wire.Error) {
 	for _, w := range all {
-		if w.told {
+		if w.told || !w.c.endWatch(w) {
 			continue
 		}
-		w.c.mu.Lock()
-		delete(w.c.watches, w.ref)
-		w.c.mu.Unlock()
 		l.drop(w)
 		l.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
 		w.c.sendError(w.ref, 0, e)

@@ -106,10 +106,16 @@ func TestWatchedPages(t *testing.T) {
 	}
 	players[0].nothingMore()
 	players[2].send(wire.Quit{Ref: 7})
-	until(t, "the page is over", func() bool {
+	n.pagesAre(0)
+}
+
+// pagesAre waits until so many pages are watched.
+func (n *node) pagesAre(want int) {
+	n.t.Helper()
+	until(n.t, fmt.Sprintf("%d pages are left", want), func() bool {
 		n.lobby.mu.Lock()
 		defer n.lobby.mu.Unlock()
-		return len(n.lobby.pages) == 0
+		return len(n.lobby.pages) == want
 	})
 }
 
@@ -165,6 +171,7 @@ func TestWatchIsRefused(t *testing.T) {
 		t.Errorf("error: %+v", e)
 	}
 	until(t, "nobody watches", func() bool { return testutil.ToFloat64(n.metrics.watches) == 0 })
+	n.pagesAre(0)
 	n.dir.mu.Lock()
 	n.dir.listErr = nil
 	n.dir.mu.Unlock()
@@ -179,4 +186,30 @@ func TestWatchIsRefused(t *testing.T) {
 	if got := testutil.ToFloat64(n.metrics.watches); got != 1 {
 		t.Errorf("%v watches, want 1", got)
 	}
+}
+
+// What a look has to say to a watch that was quit is not for another with the
+// same ref.
+func TestRefIsWatchedAgainDuringALook(t *testing.T) {
+	n, failed := start(t), make(chan struct{})
+	n.dir.mu.Lock()
+	n.dir.onList = func(q directory.Query) error {
+		if q.Kind != "chat" {
+			return nil
+		}
+		<-failed
+		return wire.Refuse(wire.CodeUnavailable, "not now")
+	}
+	n.dir.mu.Unlock()
+	p := n.connect()
+	p.send(wire.Browse{Ref: 6, Watch: true, Kind: "chat"})
+	until(t, "the hosts are asked", func() bool { return len(n.dir.listed()) == 1 })
+	p.send(wire.Quit{Ref: 6})
+	p.send(wire.Browse{Ref: 6, Watch: true, Kind: "board"})
+	p.nextPage()
+	close(failed)
+	n.pagesAre(1)
+	p.nothingMore()
+	p.send(wire.Quit{Ref: 6})
+	until(t, "nobody watches", func() bool { return testutil.ToFloat64(n.metrics.watches) == 0 })
 }
