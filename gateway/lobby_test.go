@@ -213,3 +213,17 @@ func TestRefIsWatchedAgainDuringALook(t *testing.T) {
 	p.send(wire.Quit{Ref: 6})
 	until(t, "nobody watches", func() bool { return testutil.ToFloat64(n.metrics.watches) == 0 })
 }
+
+// Frames are counted under their names.
+func TestFramesHaveNames(t *testing.T) {
+	for typ := wire.TypeHello; typ <= wire.TypeQuit; typ++ {
+		if typeLabel(typ, clientTypes) == "other" {
+			t.Errorf("frame %#x of clients has no name", typ)
+		}
+	}
+	for typ := wire.TypeWelcome; typ <= wire.TypePage; typ++ {
+		if typeLabel(typ, gatewayTypes) == "other" {
+			t.Errorf("frame %#x of gateways has no name", typ)
+		}
+	}
+}

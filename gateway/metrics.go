@@ -152,7 +152,7 @@ var (
 		wire.TypeExpect: "expect", wire.TypeAttached: "attached", wire.TypeWaiting: "waiting",
 		wire.TypeFailed: "failed", wire.TypeSkipped: "skipped", wire.TypeStore: "store",
 		wire.TypeLeft: "left", wire.TypeError: "error", wire.TypePong: "pong",
-		wire.TypeGoAway: "go_away", wire.TypeRooms: "rooms",
+		wire.TypeGoAway: "go_away", wire.TypeRooms: "rooms", wire.TypePage: "page",
 	}
 )
 
