@@ -42,7 +42,8 @@ type page struct {
 	watches map[*watch]struct{} // guarded by lobby.mu
 
 	// Owned by the page's goroutine.
-	shown shown
+	shown  shown
+	failed *wire.Error // of the last look; nil: shown is what it found
 }
 
 // watch is a client's interest in a page.
@@ -218,10 +219,13 @@ func (l *lobby) run(p *page) {
 		if len(all) == 0 {
 			return
 		}
-		if time.Since(looked) >= pageEvery*9/10 {
+		switch {
+		case time.Since(looked) >= pageEvery*9/10:
 			l.renew(p, all)
 			looked = time.Now()
-		} else {
+		case p.failed != nil:
+			l.refuse(all, p.failed)
+		default:
 			l.show(p, all, nil, false)
 		}
 		select {
@@ -240,9 +244,11 @@ func (l *lobby) renew(p *page, all []*watch) {
 	defer cancel()
 	now, err := l.g.look(ctx, p.query)
 	if err != nil {
-		l.refuse(all, wire.CodeOf(err))
+		p.failed = wire.CodeOf(err)
+		l.refuse(all, p.failed)
 		return
 	}
+	p.failed = nil
 	changes := now.since(&p.shown)
 	news := now.asked != p.shown.asked || now.answered != p.shown.answered || now.covered != p.shown.covered || now.next != p.shown.next
 	p.shown = now

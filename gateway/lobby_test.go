@@ -188,6 +188,28 @@ func TestWatchIsRefused(t *testing.T) {
 	}
 }
 
+// Who comes during a look that fails hears that it failed.
+func TestNewcomerHearsOfAFailedLook(t *testing.T) {
+	n, failed := start(t), make(chan struct{})
+	n.dir.mu.Lock()
+	n.dir.onList = func(directory.Query) error {
+		<-failed
+		return wire.Refuse(wire.CodeUnavailable, "not now")
+	}
+	n.dir.mu.Unlock()
+	first, second := n.connect(), n.connect()
+	first.send(wire.Browse{Ref: 2, Watch: true, Kind: "chat"})
+	until(t, "the hosts are asked", func() bool { return len(n.dir.listed()) == 1 })
+	second.send(wire.Browse{Ref: 3, Watch: true, Kind: "chat"})
+	until(t, "two watch", func() bool { return testutil.ToFloat64(n.metrics.watches) == 2 })
+	close(failed)
+	first.nextError(wire.CodeUnavailable)
+	if e := second.nextError(wire.CodeUnavailable); e.Ref != 3 || e.Text != "not now" {
+		t.Errorf("error: %+v", e)
+	}
+	n.pagesAre(0)
+}
+
 // What a look has to say to a watch that was quit is not for another with the
 // same ref.
 func TestRefIsWatchedAgainDuringALook(t *testing.T) {
