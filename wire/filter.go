@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -34,8 +35,8 @@ const (
 // PoolLabel is the label that holds a room's pool.
 const PoolLabel = "pool"
 
-// ParseFilter reads a filter's JSON; empty text is the zero filter. A key that
-// is not known is an error: a condition must not go unheard.
+// ParseFilter reads a filter's JSON, one object; empty text is the zero filter.
+// A key that is not known is an error: a condition must not go unheard.
 func ParseFilter(text []byte) (Filter, error) {
 	var f Filter
 	if len(text) == 0 {
@@ -44,13 +45,16 @@ func ParseFilter(text []byte) (Filter, error) {
 	if len(text) > MaxFilter {
 		return f, fmt.Errorf("filter of %d bytes: want at most %d", len(text), MaxFilter)
 	}
+	if !bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) {
+		return f, errors.New("filter: want a JSON object")
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
 		return Filter{}, fmt.Errorf("filter: %w", err)
 	}
-	if d.More() {
-		return Filter{}, errors.New("filter: more than one JSON value")
+	if _, err := d.Token(); err != io.EOF {
+		return Filter{}, errors.New("filter: something behind the JSON object")
 	}
 	return f, f.Check()
 }

@@ -14,7 +14,7 @@ func TestFiltersAreChecked(t *testing.T) {
 	for _, bad := range []string{
 		`[]`, `{`, `{"seat":1}`, `{"seats":-1}`, `{"seats":1001}`, `{"pool":"` + strings.Repeat("p", 65) + `"}`,
 		`{"labels":{"k":"` + strings.Repeat("v", 65) + `"}}`, `{"labels":{` + strings.Join(many, ",") + `}}`,
-		`{"pool":"a","labels":{"pool":"b"}}`, `{} {}`, `{"build":"` + strings.Repeat("b", 65) + `"}`,
+		`{"pool":"a","labels":{"pool":"b"}}`, `{} {}`, `{}}`, `{}]x`, `{} x`, `null`, ` null `, `"x"`, ` `, `{"build":"` + strings.Repeat("b", 65) + `"}`,
 		`{"pool":"` + strings.Repeat(" ", MaxFilter) + `"}`,
 	} {
 		if f, err := ParseFilter([]byte(bad)); err == nil {
