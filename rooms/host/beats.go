@@ -100,10 +100,12 @@ func (r *room) saveAgain(now time.Time) {
 		r.save.due = now.Add(spread(r.id, saveAgainWithin))
 		return
 	}
+	// The room's own loop knows whether another claim may be its own.
+	fenced := func(r *room) { r.post(event{kind: evFenced}) }
 	r.host.running.Go(func() {
 		holder := r.host.lease.current()
 		for wait := claimRetry; r.ctx.Err() == nil; wait = min(2*wait, claimRetryMost) {
-			if r.host.settlePart(r.ctx, []*room{r}, holder) == nil {
+			if r.host.settlePart(r.ctx, []*room{r}, holder, fenced) == nil {
 				return
 			}
 			sleep(r.ctx, wait)

@@ -188,19 +188,22 @@ func (r *room) fenced() error {
 
 // reclaimed ends this copy in favour of one under the new claim.
 func (r *room) reclaimed(g *grant, err error) error {
+	r.save.reclaiming = false
 	var held *snapshot.HeldError
 	switch {
-	case err == nil && r.close.asked:
-		r.host.running.Go(func() { r.post(event{kind: evClosed, err: r.host.tombstone(r.ctx, g.Claim)}) })
-		return nil
-	case err == nil:
-		return &succession{*g}
 	case errors.As(err, &held):
 		return errFenced
 	case errors.Is(err, snapshot.ErrNoRoom):
 		return &over{code: wire.CodeEnded, text: "the room has ended"}
+	case err == nil && r.close.asked:
+		r.bury(g.Claim)
+		return nil
+	case err == nil:
+		return &succession{*g}
+	case r.close.asked:
+		r.bury(r.claim)
+		return nil
 	}
-	r.save.reclaiming = false
 	if r.journaled() {
 		r.host.appender.resume(r.journal.tail)
 	}

@@ -13,7 +13,7 @@ import (
 // closing is where the end that the room's code asked for stands. The loop
 // owns it.
 type closing struct {
-	asked bool      // the tombstone is on its way
+	asked bool      // the tombstone is on its way, or follows the answer to a claim that is
 	cut   actor.Cut // what it makes durable
 	end   over
 }
@@ -35,8 +35,15 @@ func (r *room) closeRoom(now time.Time, code wire.Code, text string) error {
 		})
 		return r.closed(now, nil)
 	}
-	r.host.running.Go(func() { r.post(event{kind: evClosed, err: r.host.tombstone(r.ctx, r.claim)}) })
+	if !r.save.reclaiming { // else under the claim that comes of that
+		r.bury(r.claim)
+	}
 	return nil
+}
+
+// bury has the tombstone written under a claim.
+func (r *room) bury(c snapshot.Claim) {
+	r.host.running.Go(func() { r.post(event{kind: evClosed, err: r.host.tombstone(r.ctx, c)}) })
 }
 
 // closed takes the store's answer. It ends the copy unless the host shuts
@@ -48,8 +55,6 @@ func (r *room) closed(now time.Time, err error) error {
 		r.log.Info().Str("reason", r.close.end.text).Msg("room closed")
 		r.host.kept.add(now, snapshot.SaveRequest{Claim: r.claim})
 		return &r.close.end
-	case errors.Is(err, snapshot.ErrFenced) && r.save.reclaiming:
-		return nil // the answer to that decides
 	case errors.Is(err, snapshot.ErrFenced), errors.Is(err, snapshot.ErrBadRequest):
 		return errFenced
 	}

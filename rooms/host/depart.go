@@ -139,7 +139,7 @@ func (r *room) stays(now time.Time, left time.Duration) error {
 	switch {
 	case ended || r.close.asked:
 		return errors.New("the room is closing")
-	case !r.host.lease.granted() || r.host.storeUp.down.Load():
+	case r.host.storeAway():
 		return errors.New("the store does not answer")
 	case r.journaled() && (!r.actor.Journaled() || r.journal.waits || r.journal.frozen):
 		return errors.New("the store does not have the room's journal")

@@ -12,6 +12,10 @@ import (
 	"github.com/limpet-games/limpet/wire"
 )
 
+// maxPauses is how many pauses of moved rooms a drain, or a rebalancing, keeps
+// for its percentiles; later ones are not counted in.
+const maxPauses = 100_000
+
 // DrainOptions say how a host is emptied. Zero options take their defaults.
 type DrainOptions struct {
 	Deadline time.Duration // then what is left stays, and the drain has failed; default 5 min
@@ -324,7 +328,7 @@ func (d *drain) move(ctx context.Context, r *room) {
 		delete(d.blocked, r.id)
 		d.moved++
 		d.lastOK = time.Now()
-		if err == nil && len(d.pauses) < 100_000 {
+		if err == nil && len(d.pauses) < maxPauses {
 			d.pauses = append(d.pauses, m.Pause)
 		}
 		return

@@ -383,3 +383,39 @@ func TestStalledStoreDoesNotStallTheRoom(t *testing.T) {
 		resume()
 	})
 }
+
+// A room that is closed while it is claimed again, since the store has lost it,
+// is closed under the claim that comes of that: nothing is left open behind it.
+func TestCloseWhileClaimedAgain(t *testing.T) {
+	for _, k := range []rooms.Kind{tallyKind(), journaled(tallyKind())} {
+		t.Run(map[bool]string{false: "checkpoint", true: "journal"}[k.Durability.Journaled()], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := newMemStore()
+				h := start(t, mem, "a#1", k)
+				id := wire.Room(k.Name, "one")
+				_, p, _ := joined(t, h, id)
+				p.moves(1, 3)
+				p.waitAck(t, 3, 3)
+				mem.wipe()
+				waits, claim := make(chan struct{}, 8), make(chan struct{})
+				h.store.mu.Lock()
+				h.store.claims = func() { waits <- struct{}{}; <-claim }
+				h.store.mu.Unlock()
+				h.find(id).post(event{kind: evReclaim})
+				<-waits
+				closed := make(chan error, 1)
+				go func() {
+					_, err := h.ask(t.Context(), id, &act{do: actClose, reason: "done"})
+					closed <- err
+				}()
+				synctest.Wait()
+				close(claim)
+				if err := <-closed; err != nil {
+					t.Errorf("close: %v", err)
+				}
+				time.Sleep(time.Second) // what may still be on its way to the store
+				wantCode(t, h.Host, id, wire.ModeJoin, wire.CodeNoRoom)
+			})
+		})
+	}
+}

@@ -103,8 +103,12 @@ func (l *lease) current() snapshot.Holder {
 	return l.holder
 }
 
-// pass returns when rooms may speak, or with ctx's cause.
+// pass returns when a room whose context is ctx may speak, or with ctx's cause:
+// one that was ended says no more, whatever the lease.
 func (l *lease) pass(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if l.valid() {
 		return nil
 	}

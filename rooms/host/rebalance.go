@@ -77,7 +77,6 @@ type balancer struct {
 	running  bool // guarded by mu, as all below
 	rate     float64
 	hot      int // rounds in a row in which the host was clearly above the mean
-	last     standing
 	moved    int
 	failures int
 	pauses   []time.Duration
@@ -135,7 +134,6 @@ func (b *balancer) round(ctx context.Context) {
 func (b *balancer) begins(at standing) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.last = at
 	if b.hot++; !at.above(balanceStart) {
 		b.hot = 0
 	}
@@ -193,7 +191,7 @@ func (b *balancer) count(m Moved, err error) {
 	switch {
 	case err == nil:
 		b.moved++
-		if len(b.pauses) < 100_000 {
+		if len(b.pauses) < maxPauses {
 			b.pauses = append(b.pauses, m.Pause)
 		}
 	case !errors.Is(err, errNotReady):
@@ -203,7 +201,7 @@ func (b *balancer) count(m Moved, err error) {
 
 // balances reports whether rooms may leave for other reasons than a drain.
 func (h *Host) balances() bool {
-	return !h.Draining() && !h.restarting.Load() && h.lease.granted() && !h.storeUp.down.Load()
+	return !h.Draining() && !h.restarting.Load() && !h.storeAway()
 }
 
 // weigh compares this host with the others of its kinds.

@@ -162,6 +162,9 @@ func (r *room) reserve(now time.Time, b *booking) {
 		r.seats.keep(now, b.want.Member, f.Places()-1)
 	}
 	r.rev++
+	r.status.mu.Lock()
+	l = r.audibly(l)
+	r.status.mu.Unlock()
 	o := r.openRoom(now, l, r.seats.taken(), r.rev)
 	b.answer <- booked{o, err}
 }

@@ -15,15 +15,18 @@ import (
 // taken, where it still stands: copies that lost theirs stop. Any error means
 // that not all is known; asking again is harmless.
 func (h *Host) settleClaims(ctx context.Context, under snapshot.Holder) error {
+	fence := func(r *room) { r.kill(errFenced) }
 	for part := range slices.Chunk(h.all(), batchMost) {
-		if err := h.settlePart(ctx, part, under); err != nil {
+		if err := h.settlePart(ctx, part, under, fence); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *Host) settlePart(ctx context.Context, part []*room, under snapshot.Holder) error {
+// settlePart is settleClaims for some copies; fenced is told of those that lost
+// their claims.
+func (h *Host) settlePart(ctx context.Context, part []*room, under snapshot.Holder, fenced func(*room)) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	reqs := make([]snapshot.HoldRequest, len(part))
@@ -43,7 +46,7 @@ func (h *Host) settlePart(ctx context.Context, part []*room, under snapshot.Hold
 		switch {
 		case errs[i] == nil:
 		case errors.Is(errs[i], snapshot.ErrFenced):
-			r.kill(errFenced)
+			fenced(r)
 		case errors.Is(errs[i], snapshot.ErrMissing):
 			r.post(event{kind: evReclaim})
 		default:

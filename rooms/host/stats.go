@@ -41,14 +41,22 @@ func (r *room) publish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.host.members.Add(int64(listing.Members - s.listing.Members))
-	if r.actor.Depends() > r.audible() { // what the journal does not hold yet is not told
-		listing.Labels, listing.Open = s.listing.Labels, s.listing.Open && listing.Open
-	}
+	listing = r.audibly(listing)
 	r.rev++
 	s.reserved, s.rev = r.seats.taken(), r.rev
 	s.listing, s.connected, s.saves, s.changed = listing, connected, r.save.seq, r.save.changed
 	s.inputs, s.ticks, s.skipped, s.late = r.vitals.inputs, r.ticked, r.skipped, r.vitals.late
 	s.numbers = append(s.numbers[:0], r.vitals.numbers...)
+}
+
+// audibly leaves out of a listing what the journal does not hold yet. The
+// status's mu is held.
+func (r *room) audibly(l actor.Listing) actor.Listing {
+	if r.actor.Depends() > r.audible() {
+		told := &r.status.listing
+		l.Labels, l.Open = told.Labels, told.Open && l.Open
+	}
+	return l
 }
 
 // clear takes the room's members out of the host's count.

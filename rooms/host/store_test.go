@@ -276,6 +276,7 @@ type view struct {
 	forget int               // so many claim calls lose their answer
 	beats  error             // of beats alone
 	writes func() error      // called before saves and appends, which fail with its error
+	claims func()            // called before claims
 	noted  func()            // called after a note
 	hand   func(before bool) // called before and after a hand-off; the answer is lost if the view fails then
 }
@@ -376,6 +377,12 @@ func (v *view) LeaseAlive(ctx context.Context, h snapshot.Holder) (bool, error) 
 }
 
 func (v *view) Claim(ctx context.Context, qs []snapshot.ClaimRequest) ([]snapshot.ClaimResult, error) {
+	v.mu.Lock()
+	f := v.claims
+	v.mu.Unlock()
+	if f != nil {
+		f()
+	}
 	if err := v.enter(ctx); err != nil {
 		return nil, err
 	}

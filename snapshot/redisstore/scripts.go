@@ -112,10 +112,17 @@ func (s *Store) run(ctx context.Context, calls []*call, source bool) {
 	if replicas == nil {
 		return
 	}
-	if n, err := replicas.Int64(); err != nil || n < int64(s.cfg.WaitReplicas) {
-		for _, c := range calls {
-			c.unconfirm(n)
-		}
+	n, err := replicas.Int64()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: WAIT: %w", errNotReplicated, err)
+	case n < int64(s.cfg.WaitReplicas):
+		err = fmt.Errorf("%w: %d have it", errNotReplicated, n)
+	default:
+		return
+	}
+	for _, c := range calls {
+		c.unconfirm(err)
 	}
 }
 
@@ -134,7 +141,7 @@ func (c *call) confirms() bool {
 
 // unconfirm takes the answer OK back: that the primary has it is not enough. The
 // call is to be run again.
-func (c *call) unconfirm(replicas int64) {
+func (c *call) unconfirm(why error) {
 	if !c.confirms() || c.cmd.Err() != nil {
 		return
 	}
@@ -143,7 +150,7 @@ func (c *call) unconfirm(replicas int64) {
 		word = list[0]
 	}
 	if word == "OK" {
-		c.cmd.SetErr(fmt.Errorf("%w: %d have it", errNotReplicated, replicas))
+		c.cmd.SetErr(why)
 	}
 }
 
