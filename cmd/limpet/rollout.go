@@ -69,6 +69,9 @@ func (o *rolloutFlags) roll(ctx context.Context, names []string, out io.Writer) 
 		return fmt.Errorf("not all of %s are nodes of the cluster", strings.Join(names, ", "))
 	}
 	if o.confirm {
+		if err := oneBuild(all.Hosts); err != nil { // whoever is named: what is confirmed stands for all
+			return err
+		}
 		return o.confirmAll(ctx, hosts, out)
 	}
 	if err := o.plan(ctx, hosts, out); err != nil || o.dryRun {
@@ -164,13 +167,19 @@ func (o *rolloutFlags) unconfirmed(ctx context.Context, hosts []daemon.NodeRepor
 	return slices.Sorted(maps.Keys(open))
 }
 
-// confirmAll has every host write rooms in their kinds' own state versions.
-func (o *rolloutFlags) confirmAll(ctx context.Context, hosts []daemon.NodeReport, out io.Writer) error {
+// oneBuild checks that all hosts run the same build.
+func oneBuild(hosts []daemon.NodeReport) error {
 	for _, n := range hosts {
 		if n.Build != hosts[0].Build {
 			return fmt.Errorf("%s runs build %s, %s build %s: finish the rollout first", hosts[0].Name, hosts[0].Build, n.Name, n.Build)
 		}
 	}
+	return nil
+}
+
+// confirmAll has hosts write rooms in their kinds' own state versions. It stands
+// in the store, for the hosts that are not asked too.
+func (o *rolloutFlags) confirmAll(ctx context.Context, hosts []daemon.NodeReport, out io.Writer) error {
 	said := map[string]bool{}
 	for _, n := range hosts {
 		var a struct{ Confirmed []string }
