@@ -27,6 +27,9 @@ see limpet query and limpet ps.
 Exit status: 0 done, 1 the gateways did not answer or refused, 2 bad usage,
 3 the list is not complete.`
 
+// browseAgain is the least time between two requests for a page.
+const browseAgain = 100 * time.Millisecond
+
 type roomsFlags struct {
 	gateways    []string
 	filter      filterFlags
@@ -49,7 +52,7 @@ func (s *roomsFlags) flags() *daemon.Flags {
 	f.String(&s.file, "token", "", "FILE", "file with the token for the gateway")
 	f.Bool(&s.json, "json", "print JSON; with --watch a line for each change")
 	f.Bool(&s.watch, "watch", "show the list again whenever it changes, until interrupted")
-	f.Duration(&s.wait, "wait", 10*time.Second, 0, time.Hour, "how long to wait for a gateway and a page")
+	f.Duration(&s.wait, "wait", 10*time.Second, 0, time.Hour, "how long to wait for a gateway, and for each page")
 	return f
 }
 
@@ -118,24 +121,33 @@ func (s *roomsFlags) run(ctx context.Context, out io.Writer) (complete bool, err
 
 // pages is one page, or with no bound all of them.
 func (s *roomsFlags) pages(ctx context.Context, c *client.Client, q client.Query) (all roomList, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.wait)
-	defer cancel()
 	if s.most == 0 {
 		q.Most = 200
 	}
 	for {
-		p, err := c.Browse(ctx, s.kind, q)
-		var e *wire.Error
-		if errors.As(err, &e) && e.Code == wire.CodeRateLimited && ctx.Err() == nil {
-			time.Sleep(time.Duration(e.RetryMS) * time.Millisecond)
-			continue
-		}
+		p, err := s.page(ctx, c, q)
 		if err != nil {
 			return all, err
 		}
 		all.add(p)
 		if q.After = p.Next; s.most > 0 || q.After == "" {
 			return all, nil
+		}
+	}
+}
+
+// page waits for one page, and asks again where that was too soon after another.
+func (s *roomsFlags) page(ctx context.Context, c *client.Client, q client.Query) (client.Page, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.wait)
+	defer cancel()
+	for {
+		p, err := c.Browse(ctx, s.kind, q)
+		var e *wire.Error
+		if !errors.As(err, &e) || e.Code != wire.CodeRateLimited {
+			return p, err
+		}
+		if stop := wait(ctx, max(browseAgain, time.Duration(e.RetryMS)*time.Millisecond)); stop != nil {
+			return p, errors.Join(err, stop)
 		}
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -23,6 +25,8 @@ type listGateway struct {
 	mu       sync.Mutex
 	browses  []wire.Browse
 	answered uint16
+	delay    time.Duration // before each page
+	limited  *wire.Error   // refuses every browse
 }
 
 func newListGateway(t *testing.T) *listGateway {
@@ -56,6 +60,12 @@ func (g *listGateway) serve(w http.ResponseWriter, r *http.Request) {
 			ws.WriteMessage(websocket.BinaryMessage, wire.Welcome{Minor: 1, Heartbeat: 10_000, Gateway: "g"}.Append(nil))
 		case wire.TypeBrowse:
 			f, _ := wire.DecodeBrowse(msg)
+			if g.limited != nil {
+				g.answer(f)
+				ws.WriteMessage(websocket.BinaryMessage, wire.ErrorFrame{Ref: f.Ref, Error: *g.limited}.Append(nil))
+				continue
+			}
+			<-time.After(g.delay)
 			for _, p := range g.answer(f) {
 				ws.WriteMessage(websocket.BinaryMessage, p.Append(nil))
 			}
@@ -104,6 +114,50 @@ func TestRoomsListsAllPages(t *testing.T) {
 	if len(g.browses) != 3 || string(g.browses[0].Filter) != `{"pool":"gold","labels":{"map":"sea"},"seats":2}` || g.browses[2].After != "d" {
 		t.Errorf("asked %+v", g.browses)
 	}
+}
+
+// The time to wait is for each page: a long list may take longer.
+func TestRoomsWaitsForEachPage(t *testing.T) {
+	g := newListGateway(t)
+	g.delay = 400 * time.Millisecond
+	if status, out, errOut := listRooms("chat", "--gateway", g.url, "--wait", "1100ms"); status != 0 || !strings.Contains(out, "5 open rooms") {
+		t.Errorf("status %d, %s%s", status, out, errOut)
+	}
+}
+
+func TestRoomsThatAreRefusedAskAgainInPeace(t *testing.T) {
+	g := newListGateway(t)
+	g.limited = &wire.Error{Code: wire.CodeRateLimited}
+	status, _, errOut := listRooms("chat", "--gateway", g.url, "--wait", "500ms")
+	if asked := g.asked(); status != 1 || asked < 1 || asked > 6 || !strings.Contains(errOut, "rate_limited") {
+		t.Errorf("status %d after %d requests: %s", status, asked, errOut)
+	}
+
+	g = newListGateway(t)
+	g.limited = &wire.Error{Code: wire.CodeRateLimited, RetryMS: 30_000}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() {
+		ended <- runRooms(ctx, []string{"chat", "--gateway", g.url, "--wait", "1h"}, streams{nil, io.Discard, io.Discard})
+	}()
+	for deadline := time.Now().Add(joinWithin); g.asked() == 0 && time.Now().Before(deadline); {
+		<-time.After(5 * time.Millisecond)
+	}
+	cancel()
+	select {
+	case status := <-ended:
+		if status != 1 {
+			t.Errorf("status %d", status)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("an interrupt does not end it")
+	}
+}
+
+func (g *listGateway) asked() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.browses)
 }
 
 func TestRoomsAsJSON(t *testing.T) {
