@@ -20,8 +20,9 @@ import (
 const callExplain = 0x3c
 
 const (
-	explainWithin = 1500 * time.Millisecond // for the answers of the nodes of this one's view
-	namedWithin   = 500 * time.Millisecond  // for those that only others name
+	// explainWithin is for the answers of the nodes of this one's view, and then
+	// for those that only others name. A host whose store is slow is to say so.
+	explainWithin = explain.StoreWithin + 500*time.Millisecond
 	// explainAgain is how long nodes that disagree get, before they are asked once
 	// more: longer than what is told of a room takes to reach its owners.
 	explainAgain = 150 * time.Millisecond
@@ -103,9 +104,9 @@ func (x *explainer) explain(ctx context.Context, room wire.RoomID) explain.Expla
 // once asks the nodes of this one's view, then those that only others name.
 func (x *explainer) once(ctx context.Context, room wire.RoomID) explain.Explanation {
 	nodes := x.Members.View().Nodes
-	all, missing := x.askNodes(ctx, room, nodes, explainWithin)
+	all, missing := x.askNodes(ctx, room, nodes)
 	if more := x.named(nodes, all); len(more) > 0 {
-		b, m := x.askNodes(ctx, room, more, namedWithin)
+		b, m := x.askNodes(ctx, room, more)
 		all, missing = append(all, b...), append(missing, m...)
 	}
 	return explain.Judge(string(room), string(x.ID), all, missing)
@@ -135,8 +136,8 @@ func (x *explainer) named(asked []*directory.Node, all []explain.Belief) (more [
 	return more
 }
 
-func (x *explainer) askNodes(ctx context.Context, room wire.RoomID, nodes []*directory.Node, within time.Duration) (all []explain.Belief, missing []explain.Missing) {
-	ctx, cancel := context.WithTimeout(ctx, within)
+func (x *explainer) askNodes(ctx context.Context, room wire.RoomID, nodes []*directory.Node) (all []explain.Belief, missing []explain.Missing) {
+	ctx, cancel := context.WithTimeout(ctx, explainWithin)
 	defer cancel()
 	var mu sync.Mutex
 	var asking sync.WaitGroup

@@ -15,13 +15,19 @@ import (
 )
 
 // believeOf has gateways remember the room on a host that only they know of; a
-// "stuck" node never answers.
+// "stuck" node never answers, and a "slow" one waits for its store.
 func believeOf(name string) Believe {
 	return func(ctx context.Context, _ wire.RoomID, b *explain.Belief) {
 		switch {
 		case strings.HasPrefix(name, "stuck"):
 			<-ctx.Done()
 			b.Node = "" // an answer that just comes in time counts as none
+		case strings.HasPrefix(name, "slow"):
+			select {
+			case <-time.After(explain.StoreWithin * 3 / 4): // the rest is for a busy machine
+				b.StoreError = "no answer"
+			case <-ctx.Done():
+			}
 		case strings.HasPrefix(name, "gateway"):
 			b.Cache = &explain.Place{Node: "host-9#0000000000000009", Addr: "127.0.0.1:1", Epoch: 3}
 		}
@@ -63,5 +69,20 @@ func TestExplainAsksAllAndThoseWhomOnlyOthersName(t *testing.T) {
 		if status, body := (request{path: "/v1/explain?room=" + bad}).do(t, one.ops); status != http.StatusBadRequest {
 			t.Errorf("%q: %d %s", bad, status, body)
 		}
+	}
+}
+
+// A host that only another node names, and whose store is slow, is not
+// taken for dead.
+func TestExplainWaitsForANamedHostWhoseStoreIsSlow(t *testing.T) {
+	key := tokenFile(t, "the cluster's secret")
+	slow := startNode(t, "slow-1", directory.RoleHost, key) // in nobody's view
+	one := startNode(t, "host-1", directory.RoleHost, key)
+	x := &explainer{one.Cluster, func(_ context.Context, _ wire.RoomID, b *explain.Belief) {
+		b.Entry = &explain.Place{Node: string(slow.ID), Addr: slow.Addr, Epoch: 3}
+	}}
+	e := x.once(t.Context(), "chat/a")
+	if e.Asked != 2 || e.Answered != 2 || e.Nodes[1].Node != string(slow.ID) || e.Nodes[1].StoreError == "" {
+		t.Errorf("%+v", e)
 	}
 }

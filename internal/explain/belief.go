@@ -3,6 +3,12 @@
 // hands the answers to Judge.
 package explain
 
+import "time"
+
+// StoreWithin bounds a host's questions to its store about one room. Who asks
+// hosts what they believe waits longer.
+const StoreWithin = time.Second
+
 // Belief is what one node believes about a room, and about what it takes for the
 // nodes that are in charge of it.
 type Belief struct {

@@ -11,10 +11,6 @@ import (
 	"github.com/limpet-games/limpet/wire"
 )
 
-// askStoreWithin bounds the questions to the store about one room: a host that
-// can't reach it is to say so in time.
-const askStoreWithin = time.Second
-
 // believe is what this host believes of a room: the copy that it runs, and what
 // the store tells it where it owns the room's partition or has a copy.
 func (h *Host) believe(ctx context.Context, id wire.RoomID, owner bool, b *explain.Belief) {
@@ -69,7 +65,7 @@ func (r *room) state() string {
 // claimOf asks the store who may write a room, and whether the lease runs that
 // the claim is under.
 func (h *Host) claimOf(ctx context.Context, id wire.RoomID) (*explain.Claim, error) {
-	ctx, cancel := context.WithTimeout(ctx, askStoreWithin)
+	ctx, cancel := context.WithTimeout(ctx, explain.StoreWithin)
 	defer cancel()
 	res, err := h.cfg.Store.Load(ctx, []wire.RoomID{id})
 	if err != nil {
