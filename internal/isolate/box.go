@@ -39,13 +39,12 @@ type slot struct {
 
 const slotBytes = int64(unsafe.Sizeof(slot{}))
 
-// createBox makes a file for a box, which has no name any more.
-func createBox(slots int) (*os.File, *Box, error) {
-	f, err := os.CreateTemp("", "limpet-box-*")
+// createBox makes a file for a box in dir, which has no name any more.
+func createBox(dir string, slots int) (*os.File, *Box, error) {
+	f, err := nameless(dir, "limpet-box-*")
 	if err != nil {
 		return nil, nil, fmt.Errorf("make box: %w", err)
 	}
-	os.Remove(f.Name())
 	if err := f.Truncate(int64(slots) * slotBytes); err != nil {
 		f.Close()
 		return nil, nil, fmt.Errorf("make box: %w", err)
@@ -56,6 +55,20 @@ func createBox(slots int) (*os.File, *Box, error) {
 		return nil, nil, err
 	}
 	return f, b, nil
+}
+
+// nameless makes a file in dir that is gone with its last descriptor. Where dir is
+// "", it is in the directory for temporary files.
+func nameless(dir, pattern string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // openBox maps a box's file and empties it.

