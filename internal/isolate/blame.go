@@ -7,10 +7,10 @@ type Guilty struct {
 	Input *Input
 }
 
-// Death is the end of a child that nobody asked for.
+// Death is the end of a child that nobody asked for, or not in this way.
 type Death struct {
 	Node   string // NAME#BOOT; "" where it died before it had one
-	Why    string // a label: crash, silence, memory, killed or ended
+	Why    string // a label: start, crash, silence, memory, overrun, killed or ended
 	Detail string
 	Guilty []Guilty
 }

@@ -191,11 +191,12 @@ func (p *process) death(killed string) Death {
 	n, _ := p.last.ReadAt(report, 0)
 	c, crashed := readCrash(report[:n])
 	crashed = crashed && killed == ""
+	_, signalled := signalled(err)
 	switch {
 	case crashed:
 		d.Why, d.Detail = "crash", c.reason
 	case killed != "":
-	case signalled(err):
+	case signalled:
 		d.Why = "killed"
 	default:
 		d.Why = "ended"
@@ -209,13 +210,25 @@ func (p *process) death(killed string) Death {
 	return d
 }
 
-func signalled(err error) bool {
+// endedWell reports whether a child that was told to end did, and no more. One
+// that has no name yet may not have begun to heed signals, and has nothing to lose.
+func (p *process) endedWell() bool {
+	node, _, err := p.state()
+	sig, by := signalled(err)
+	return err == nil || node == "" && by && sig == syscall.SIGTERM
+}
+
+// signalled tells by which signal a child ended; false: by none.
+func signalled(err error) (syscall.Signal, bool) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		return false
+		return 0, false
 	}
 	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled()
+	if !ok || !status.Signaled() {
+		return 0, false
+	}
+	return status.Signal(), true
 }
 
 // close frees what the host held for the child.

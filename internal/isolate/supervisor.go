@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,8 @@ type Config struct {
 	Memory    int64         // bytes; a child that uses more is killed; 0: no bound
 	Silence   time.Duration // a child that does not answer for so long is killed
 	StopIn    time.Duration // how long it may take to end when told to, before it is killed
-	// Died is called after each death that nobody asked for, and before the next
-	// start.
+	// Died is called after each death, before the next start. A child that ends well
+	// when it is told to has not died.
 	Died func(ctx context.Context, d Death)
 
 	Log     zerolog.Logger
@@ -69,7 +70,8 @@ type Supervisor struct {
 	changed chan struct{} // capacity 1: held has changed
 
 	mu    sync.Mutex
-	held  bool // no child is to run; guarded by mu
+	held  bool          // no child is to run; guarded by mu
+	busy  chan struct{} // closed when once has ended; nil: it does not run; guarded by mu
 	state State
 	p     *process // nil: none runs; guarded by mu
 }
@@ -110,42 +112,56 @@ func (s *Supervisor) Ready() error {
 }
 
 // Hold has the child end, and none start, until Release. It returns when the
-// child has ended.
+// child has ended and Died has returned, where it is called.
 func (s *Supervisor) Hold(ctx context.Context) error {
-	s.hold(true)
-	for {
-		s.mu.Lock()
-		p := s.p
-		s.mu.Unlock()
-		if p == nil {
-			return nil
-		}
-		select {
-		case <-p.done:
-			time.Sleep(time.Millisecond) // until Run has seen it
-		case <-ctx.Done():
-			return fmt.Errorf("stop process of kind %s: %w", s.cfg.Kind, ctx.Err())
-		}
+	busy := s.hold(true)
+	if busy == nil {
+		return nil
+	}
+	select {
+	case <-busy:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stop process of kind %s: %w", s.cfg.Kind, ctx.Err())
 	}
 }
 
 // Release undoes Hold.
 func (s *Supervisor) Release() { s.hold(false) }
 
-func (s *Supervisor) hold(on bool) {
+func (s *Supervisor) hold(on bool) (busy <-chan struct{}) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.held = on
-	s.mu.Unlock()
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
+	return s.busy
 }
 
 func (s *Supervisor) isHeld() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.held
+}
+
+// begin makes a hold wait until end from here on. False: there is one already.
+func (s *Supervisor) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held {
+		return false
+	}
+	s.busy = make(chan struct{})
+	return true
+}
+
+func (s *Supervisor) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.busy)
+	s.busy = nil
 }
 
 // Run keeps the child running until ctx is done, and returns when it has ended.
@@ -157,7 +173,7 @@ func (s *Supervisor) Run(ctx context.Context, hurry <-chan struct{}) error {
 	defer s.cfg.Link.Close()
 	defer s.cfg.Ops.Close()
 	for ctx.Err() == nil {
-		if s.isHeld() {
+		if !s.begin() {
 			s.set(StateStopped, nil, time.Time{})
 			select {
 			case <-ctx.Done():
@@ -166,6 +182,7 @@ func (s *Supervisor) Run(ctx context.Context, hurry <-chan struct{}) error {
 			continue
 		}
 		s.once(ctx, hurry)
+		s.end()
 	}
 	s.set(StateStopped, nil, time.Time{})
 	return nil
@@ -176,7 +193,7 @@ func (s *Supervisor) once(ctx context.Context, hurry <-chan struct{}) {
 	began := time.Now()
 	p, err := s.start()
 	var d Death
-	asked := false
+	asked, well := false, false
 	if err != nil {
 		d = Death{Why: "start", Detail: err.Error()}
 	} else {
@@ -184,13 +201,13 @@ func (s *Supervisor) once(ctx context.Context, hurry <-chan struct{}) {
 		s.cfg.Log.Info().Str("kind", s.cfg.Kind).Int("child", p.cmd.Process.Pid).Msg("process of an isolated kind started")
 		var killed string
 		killed, asked = s.watch(ctx, p, hurry)
-		if !asked {
+		if well = asked && killed == "" && p.endedWell(); !well {
 			d = p.death(killed)
 		}
 		s.set(StateDown, nil, time.Time{})
 		p.close()
 	}
-	if asked {
+	if well {
 		s.cfg.Log.Info().Str("kind", s.cfg.Kind).Msg("process of an isolated kind has ended as asked")
 		return
 	}
@@ -206,13 +223,18 @@ func (s *Supervisor) once(ctx context.Context, hurry <-chan struct{}) {
 	}
 	s.mu.Unlock()
 	state := StateDown
-	if quarantined {
+	switch {
+	case asked: // whoever asked says when the next one starts
+		until = now
+	case quarantined:
 		state = StateQuarantined
 	}
 	s.set(state, nil, until)
 	s.cfg.Log.Error().Str("kind", s.cfg.Kind).Str("why", d.Why).Str("detail", d.Detail).Interface("at_fault", rooms(d.Guilty)).
-		Dur("again_in_ms", time.Until(until)).Bool("quarantined", quarantined).Msg("process of an isolated kind died")
-	s.sleep(ctx, until)
+		Dur("again_in_ms", time.Until(until)).Bool("quarantined", quarantined).Bool("while_ending", asked).Msg("process of an isolated kind died")
+	if !asked {
+		s.sleep(ctx, until)
+	}
 }
 
 func rooms(guilty []Guilty) []string {
@@ -257,12 +279,10 @@ func (s *Supervisor) watch(ctx context.Context, p *process, hurry <-chan struct{
 		case <-p.done:
 			return killed, false
 		case <-ctx.Done():
-			s.stop(p, hurry)
-			return "", true
+			return cmp.Or(killed, s.stop(p, hurry)), true
 		case <-s.changed:
 			if s.isHeld() {
-				s.stop(p, hurry)
-				return "", true
+				return cmp.Or(killed, s.stop(p, hurry)), true
 			}
 		case <-tick.C:
 			if killed == "" {
@@ -301,14 +321,18 @@ func (s *Supervisor) check(p *process) (killed string) {
 }
 
 // stop tells a child to end, and kills it if it takes too long.
-func (s *Supervisor) stop(p *process, hurry <-chan struct{}) {
+func (s *Supervisor) stop(p *process, hurry <-chan struct{}) (killed string) {
 	p.cmd.Process.Signal(syscall.SIGTERM)
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
 	late := time.NewTimer(s.cfg.StopIn)
 	defer late.Stop()
 	for {
 		select {
 		case <-p.done:
-			return
+			return ""
+		case <-tick.C:
+			p.look()
 		case <-hurry:
 			p.cmd.Process.Signal(syscall.SIGTERM)
 			hurry = nil
@@ -316,7 +340,7 @@ func (s *Supervisor) stop(p *process, hurry <-chan struct{}) {
 			s.cfg.Log.Error().Str("kind", s.cfg.Kind).Msg("process of an isolated kind does not end: killing it")
 			p.kill()
 			<-p.done
-			return
+			return "overrun"
 		}
 	}
 }

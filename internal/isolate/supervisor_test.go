@@ -2,6 +2,7 @@ package isolate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -111,5 +112,101 @@ func TestFilesLieInDir(t *testing.T) {
 	w.ready(t)
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v are left to be removed (%v)", left, err)
+	}
+}
+
+// A child that is told to end and fails instead has died like any other.
+func TestDeathsWhileEnding(t *testing.T) {
+	for ends, c := range map[string]struct {
+		why    string
+		guilty int
+	}{
+		"well":          {},
+		"with status 1": {why: "ended"},
+		"in a crash":    {why: "crash", guilty: 1},
+		"never":         {why: "overrun"},
+	} {
+		for _, by := range []string{"hold", "stop"} {
+			t.Run(ends+" by "+by, func(t *testing.T) {
+				w := supervise(t, ends, func(c *Config) {
+					if ends == "never" {
+						c.StopIn = 500 * time.Millisecond
+					}
+				})
+				w.ready(t)
+				if by == "stop" {
+					w.stop()
+					<-w.ended
+				} else if err := w.Hold(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				var d Death
+				select {
+				case d = <-w.deaths:
+				default:
+				}
+				if d.Why != c.why || len(d.Guilty) != c.guilty || c.why != "" && d.Node != "host~kind#1" {
+					t.Errorf("death %+v, want %+v", d, c)
+				}
+				if died := w.State().Deaths == 1; died != (c.why != "") {
+					t.Errorf("state %+v", w.State())
+				}
+			})
+		}
+	}
+}
+
+// Who asked for the end does not wait for the next start.
+func TestReleaseAfterDeath(t *testing.T) {
+	w := supervise(t, "with status 1", nil)
+	for range 4 { // short lives: the next start would wait for seconds
+		w.ready(t)
+		if err := w.Hold(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.Release()
+	}
+	if st := w.ready(t); st.Deaths != 4 || time.Until(st.Until) > 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A hold is over when nothing goes on any more: not while a child is about to
+// start, nor while its death is noted.
+func TestHoldWaits(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	in, out := make(chan string), make(chan struct{})
+	at := func(where string) { in <- where; <-out }
+	w := supervise(t, "well", func(c *Config) {
+		c.Env = func() []string { at("start"); return os.Environ() }
+		c.Died = func(context.Context, Death) { at("death") }
+	})
+	held := func(where string) {
+		t.Helper()
+		if got := <-in; got != where {
+			t.Fatalf("at %s, want %s", got, where)
+		}
+		if err := w.Hold(gone); !errors.Is(err, context.Canceled) {
+			t.Errorf("at %s: %v, want a wait", where, err)
+		}
+		w.Release()
+		out <- struct{}{}
+	}
+	held("start")
+	if err := syscall.Kill(w.ready(t).PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	held("death")
+	held("start")
+	w.ready(t)
+	if err := w.Hold(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if st := w.State(); st.PID != 0 {
+		t.Errorf("%+v", st)
+	}
+	if err := w.Hold(gone); err != nil {
+		t.Errorf("held, and nothing runs: %v", err)
 	}
 }
