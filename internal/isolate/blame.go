@@ -28,7 +28,7 @@ func (d Death) verdict() verdict {
 
 // blame finds the rooms at fault: in a crash the one on whose goroutine it
 // happened, or whose code started that goroutine; otherwise those whose code had
-// been in one and the same call at the watcher's last look already.
+// been in one and the same call at the watcher's last two looks already.
 func blame(places []place, c crash, crashed bool, lasting map[int]uint64) (guilty []Guilty) {
 	for _, p := range places {
 		switch {

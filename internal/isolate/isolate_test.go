@@ -1,8 +1,10 @@
 package isolate
 
 import (
+	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -213,5 +215,35 @@ func TestStrikes(t *testing.T) {
 	now = now.Add(strikesWithin)
 	if _, q := died(time.Minute, blameless); q {
 		t.Error("quarantined for deaths long ago")
+	}
+}
+
+// One look may have come a moment before a death that nobody here caused: a call
+// lasts when two looks in a row have seen it.
+func TestCallsThatLast(t *testing.T) {
+	p := &process{box: box(t, 4)}
+	p.last, _ = os.Open(os.DevNull)
+	defer p.last.Close()
+	long, short := p.box.Take("kind/long"), p.box.Take("kind/short")
+	guilty := func() []string { return rooms(p.death("silence").Guilty) }
+	now := time.Now()
+	look := func(later time.Duration) { now = now.Add(later); p.look(now) }
+	long.Begin(1, Input{}, true)
+	look(beatEvery)
+	look(time.Millisecond)
+	if got := guilty(); len(got) > 0 {
+		t.Errorf("%v at fault after one look", got)
+	}
+	short.Begin(1, Input{}, true)
+	look(beatEvery)
+	if got := guilty(); !slices.Equal(got, []string{"kind/long"}) {
+		t.Errorf("%v at fault, want kind/long", got)
+	}
+	short.End()
+	short.Begin(2, Input{}, true)
+	look(beatEvery)
+	long.End()
+	if got := guilty(); len(got) > 0 {
+		t.Errorf("%v at fault: one has ended its call, the other is in another one", got)
 	}
 }

@@ -22,8 +22,10 @@ type process struct {
 	last    *os.File // the runtime's last words
 	leash   *os.File // closing it ends the child
 	began   time.Time
-	done    chan struct{} // closed when it has ended, and said all it had to say
-	lasting map[int]uint64
+	done    chan struct{}  // closed when it has ended, and said all it had to say
+	seen    map[int]uint64 // calls under way at the last look
+	lasting map[int]uint64 // those of them that were at the look before too
+	looked  time.Time
 	over    bool // it had too much memory at the last look
 
 	mu    sync.Mutex
@@ -168,8 +170,22 @@ func (p *process) state() (node string, ready bool, err error) {
 	return p.node, p.ready, p.err
 }
 
-// look remembers which calls of rooms' code last since the look before.
-func (p *process) look() { p.lasting = p.box.calls() }
+// look remembers which calls of rooms' code last since the look before. One that
+// follows too closely, as on a busy machine, tells nothing.
+func (p *process) look(at time.Time) {
+	if at.Sub(p.looked) < beatEvery/2 {
+		return
+	}
+	p.looked = at
+	now := p.box.calls()
+	p.lasting = map[int]uint64{}
+	for slot, n := range now {
+		if p.seen[slot] == n {
+			p.lasting[slot] = n
+		}
+	}
+	p.seen = now
+}
 
 // dies reports whether the runtime has begun to write its last words.
 func (p *process) dies() bool {

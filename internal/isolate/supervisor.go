@@ -299,21 +299,21 @@ const textSlack = 64 << 20
 func (s *Supervisor) check(p *process) (killed string) {
 	memory := p.memory()
 	s.cfg.Metrics.uses(s.cfg.Kind, memory)
-	switch silent := p.silence(time.Now()); {
+	now := time.Now()
+	p.look(now)
+	switch silent := p.silence(now); {
 	case silent > s.cfg.Silence:
 		s.cfg.Log.Error().Str("kind", s.cfg.Kind).Dur("silent_ms", silent).Msg("process of an isolated kind does not answer: killing it")
 		killed = "silence"
 	case s.cfg.Memory > 0 && memory > s.cfg.Memory+textSlack && !p.dies():
 		if !p.over { // one look more, to see whose call it is
 			p.over = true
-			p.look()
 			return ""
 		}
 		s.cfg.Log.Error().Str("kind", s.cfg.Kind).Int64("bytes", memory).Msg("process of an isolated kind is above its memory: killing it")
 		killed = "memory"
 	default:
 		p.over = false
-		p.look()
 		return ""
 	}
 	p.kill()
@@ -332,7 +332,7 @@ func (s *Supervisor) stop(p *process, hurry <-chan struct{}) (killed string) {
 		case <-p.done:
 			return ""
 		case <-tick.C:
-			p.look()
+			p.look(time.Now())
 		case <-hurry:
 			p.cmd.Process.Signal(syscall.SIGTERM)
 			hurry = nil
