@@ -70,8 +70,9 @@ type Ack struct {
 	Count            uint64 // reliable messages addressed to this member so far
 }
 
-// Waiting tells that the room is being found or restored, and for how long
-// that has been going on.
+// Waiting tells that the room is being found or restored, or with wire.CodeBusy
+// that this client reads too slowly to hear it, and for how long that has been
+// going on.
 type Waiting struct {
 	Code wire.Code
 	For  time.Duration

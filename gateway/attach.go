@@ -53,7 +53,6 @@ func (r *route) attached(w peer.Who, facts wire.Attach) {
 	r.setSeat(w.Member, at)
 	s.generation, s.incarnation = w.Generation, facts.Incarnation
 	s.at = wire.Position{Epoch: facts.Epoch, Seq: facts.Seq}
-	s.behind = false
 	r.stand(s, live)
 	r.tellAttached(s, facts, claimed)
 }
@@ -97,7 +96,7 @@ func (r *route) refused(w peer.Who, e *wire.Error) {
 		at.claim = nil
 		r.setSeat(w.Member, at)
 		r.answer(s, e)
-	case at.holder != nil && at.holder.standing == asked && at.holder.generation == w.Generation:
+	case at.holder != nil && at.holder.standing.asking() && at.holder.generation == w.Generation:
 		s = at.holder
 	default:
 		r.g.metrics.host.member.Inc()
@@ -110,8 +109,13 @@ func (r *route) refused(w peer.Who, e *wire.Error) {
 	case s != at.holder:
 	case transient(e.Code):
 		s.notBefore = time.Now().Add(time.Duration(max(e.RetryMS, 100)) * time.Millisecond)
-		r.stand(s, lost) // the sweep asks again
+		r.stand(s, s.standing.again()) // the sweep asks again
+	case e.Code == wire.CodeBadRequest && s.standing == catching:
+		// An older host, which does not know WhyBehind.
+		r.stand(s, lost)
+		r.reattach(time.Now())
 	default:
+		r.detach(s) // it may have been attached until now
 		r.end(s, e.Code, e.Text)
 		at.holder = nil
 		r.setSeat(w.Member, at)

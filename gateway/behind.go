@@ -8,48 +8,57 @@ import (
 
 // A client that reads more slowly than its rooms speak is helped in three steps.
 // Newer frames of class latest take the place of older ones, and ephemeral ones
-// are left out. When its outbox is full all the same, it is behind: rooms' output
-// passes it over, and when its socket has taken most of what waits, it is attached
-// again and gets full state for what it missed. One that is still behind then, or
-// soon again, is cut off with a code after which it may come back.
+// are left out. When its outbox is full all the same, it is behind: it hears
+// nothing more of the room, and when its socket has taken most of what waits, it is
+// attached again and gets full state for what it missed. One that is still behind
+// then, or soon again, is cut off with a code after which it may come back.
 const slowText = "the client reads too slowly"
 
-// fallBehind has a room's output pass over a session. It is called on the link's
-// reader, with the route locked for reading.
-func (h *host) fallBehind(s *session) {
-	now := time.Now()
-	if now.Sub(s.behindAt) < s.conn.g.limits.Behind {
-		s.conn.shut(wire.CloseSlow, slowText)
+// fallBehind has a room pass over the sessions that had no room for what it just
+// said. Nothing that the room says after that reaches them, since only the link's
+// reader brings it, which calls this.
+func (h *host) fallBehind(r *route) {
+	if len(h.slow) == 0 {
 		return
 	}
-	s.behind, s.behindAt = true, now
-	h.slow = append(h.slow, s)
-	s.conn.g.metrics.behind.Inc()
-}
-
-// setBack has those who fell behind in a batch attached again, in time.
-func (h *host) setBack() {
+	now := time.Now()
+	r.mu.Lock()
 	for i, s := range h.slow {
-		s.route.mu.Lock()
-		if s.standing == live && s.behind {
-			s.route.stand(s, lost)
+		if r.host == h && s.standing == live {
+			r.passOver(s, now)
 		}
-		s.route.mu.Unlock()
 		h.slow[i] = nil
 	}
+	r.mu.Unlock()
 	h.slow = h.slow[:0]
 }
 
-// caughtUp reports whether a session that is behind can be attached again. One that
-// takes too long is cut. route.mu is held.
-func (s *session) caughtUp(now time.Time) bool {
+// passOver takes a session that is behind from those who hear the room. mu is held.
+func (r *route) passOver(s *session, now time.Time) {
+	if now.Sub(s.behindAt) < r.g.limits.Behind {
+		s.conn.shut(wire.CloseSlow, slowText)
+		return
+	}
+	s.behindAt = now
+	r.stand(s, behind)
+	r.g.metrics.behind.Inc()
+}
+
+// caughtUp reports whether the session's socket has taken most of what waited.
+func (s *session) caughtUp() bool {
 	bytes, frames := s.conn.out.depth()
 	l := &s.conn.g.limits
-	if bytes <= l.OutboxBytes/4 && frames <= l.OutboxFrames/4 {
-		return true
+	return bytes <= l.OutboxBytes/4 && frames <= l.OutboxFrames/4
+}
+
+// cutBehind cuts those who take too long to catch up. mu is held.
+func (r *route) cutBehind(now time.Time) {
+	if r.behind == 0 {
+		return
 	}
-	if now.Sub(s.behindAt) > l.Behind {
-		s.conn.shut(wire.CloseSlow, slowText)
+	for _, s := range r.seats {
+		if h := s.holder; h != nil && h.standing == behind && now.Sub(h.behindAt) > r.g.limits.Behind && !h.caughtUp() {
+			h.conn.shut(wire.CloseSlow, slowText)
+		}
 	}
-	return false
 }

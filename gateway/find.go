@@ -91,7 +91,7 @@ func (f *finder) done(result string) {
 	defer f.r.mu.Unlock()
 	f.r.finding = false
 	f.r.settle()
-	if f.r.host == nil && !f.r.retired && f.g.ctx.Err() == nil && f.r.away > 0 {
+	if f.r.host == nil && !f.r.retired && f.g.ctx.Err() == nil && f.r.waited() {
 		f.r.finding = f.g.find(f.r, nil)
 	}
 }

@@ -231,7 +231,7 @@ func TestDisconnectWhileFinding(t *testing.T) {
 	q.nextAttached()
 	q.ws.Close()
 	h2.next(peer.KindRelease)
-	until(t, "no route left", func() bool { n.mu.RLock(); defer n.mu.RUnlock(); return len(n.rooms)+len(n.away) == 0 })
+	until(t, "no route left", func() bool { n.mu.RLock(); defer n.mu.RUnlock(); return len(n.rooms)+len(n.tended) == 0 })
 }
 
 func TestSuspectsOnceANode(t *testing.T) {

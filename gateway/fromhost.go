@@ -84,7 +84,9 @@ func (g *Gateway) onOutput(from *link.Link, body []byte) {
 	}
 	if r := g.hearing(from, out.Handle, out.Epoch); r != nil {
 		r.fanOut(&out)
+		h := r.host
 		r.mu.RUnlock()
+		h.fallBehind(r)
 	}
 }
 
@@ -96,10 +98,8 @@ func (r *route) fanOut(out *peer.Output) {
 	n := 0
 	to := func(s *session) {
 		switch {
-		case s.behind:
-			return
 		case !r.host.post(s.conn, f):
-			r.host.fallBehind(s)
+			r.host.slow = append(r.host.slow, s)
 			return
 		case reliable:
 			s.at = wire.Position{Epoch: out.Epoch, Seq: seq}
@@ -109,7 +109,7 @@ func (r *route) fanOut(out *peer.Output) {
 	switch out.Audience {
 	case peer.ToOnly:
 		for i := range out.Listed() {
-			if s := r.seats[out.Member(i)].holder; s != nil && s.standing == live {
+			if s := r.hearer(out.Member(i)); s != nil {
 				to(s)
 			}
 		}
@@ -126,6 +126,15 @@ func (r *route) fanOut(out *peer.Output) {
 	}
 	r.g.countOut(f, n)
 	f.release()
+}
+
+// hearer is the session of a member that hears the room, nil where there is none.
+// mu is held, for reading at least.
+func (r *route) hearer(m wire.MemberID) *session {
+	if s := r.seats[m].holder; s != nil && s.standing == live {
+		return s
+	}
+	return nil
 }
 
 func lists(out *peer.Output, m wire.MemberID) bool {
@@ -148,7 +157,7 @@ func (g *Gateway) onAcks(from *link.Link, body []byte) {
 	}
 	defer r.mu.RUnlock()
 	err := peer.DecodeAcks(body, func(_ wire.Handle, _ wire.Epoch, a peer.MemberAck) {
-		if s := r.seats[a.Member].holder; s != nil && s.standing == live {
+		if s := r.hearer(a.Member); s != nil {
 			r.host.postOwn(s.conn, ackFrame(wire.Ack{Handle: r.handle, Applied: a.Applied, Durable: a.Durable, Count: a.Count}))
 		}
 	})
@@ -157,8 +166,8 @@ func (g *Gateway) onAcks(from *link.Link, body []byte) {
 	}
 }
 
-// holder finds the live session that a message is for, in the generation that
-// it names. mu is held.
+// holder finds the session that a message is for, in the generation that it
+// names. mu is held.
 func (r *route) holder(w peer.Who) *session {
 	s := r.seats[w.Member].holder
 	if s == nil || s.generation != w.Generation {
@@ -180,7 +189,7 @@ func (g *Gateway) onTell(from *link.Link, body []byte) {
 	}
 	defer r.mu.Unlock()
 	s := r.holder(w)
-	if s == nil || s.standing != live {
+	if s == nil || s != r.hearer(w.Member) {
 		return
 	}
 	if seq, ok := seqIn(msg); ok {

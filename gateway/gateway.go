@@ -57,7 +57,7 @@ type Gateway struct {
 	rooms      map[wire.RoomID]*route //
 	handles    map[wire.Handle]*route // the same routes
 	lastHandle wire.Handle
-	away       map[*route]struct{}       // routes with members that wait for their room
+	tended     map[*route]struct{}       // routes with members to attach again
 	suspects   map[directory.NodeID]bool // nodes being looked into
 	redials    map[directory.NodeID]bool // nodes being tried again
 }
@@ -78,7 +78,7 @@ func New(cfg Config) (*Gateway, error) {
 		finds: make(chan struct{}, cfg.Limits.Finds),
 		log:   cfg.Log, noise: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
 		conns: map[*conn]struct{}{}, hosts: map[*link.Link]*host{}, rooms: map[wire.RoomID]*route{},
-		handles: map[wire.Handle]*route{}, away: map[*route]struct{}{},
+		handles: map[wire.Handle]*route{}, tended: map[*route]struct{}{},
 		suspects: map[directory.NodeID]bool{}, redials: map[directory.NodeID]bool{},
 	}
 	g.lobby = lobby{g: g, pages: map[pageKey]*page{}}

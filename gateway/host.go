@@ -17,7 +17,7 @@ type host struct {
 	// dirty are the connections to flush at the end of the batch that the
 	// link's reader is handling. Owned by that reader.
 	dirty []*conn
-	slow  []*session // that fell behind in the batch
+	slow  []*session // that had no room for the output in hand; see fallBehind
 
 	mu     sync.Mutex
 	down   bool                // guarded by mu
@@ -102,7 +102,6 @@ func (h *host) flush() {
 		h.dirty[i] = nil
 	}
 	h.dirty = h.dirty[:0]
-	h.setBack()
 }
 
 func (g *Gateway) onDown(l *link.Link, cause error) {

@@ -38,33 +38,33 @@ type outbox struct {
 // flush yet, so the caller must. over: there was no room, and the connection is
 // to be cut.
 func (o *outbox) put(f *frame) (first, over bool) {
-	return o.take(f, 0)
+	return o.take(f, o.limits.OutboxBytes, o.limits.OutboxFrames)
 }
 
 // reserved is the part of an outbox, one in so many, that what rooms say leaves
-// free: the client has to hear acks and answers also when it is behind.
+// free. A client that is behind has to hear what is for it alone, lest it be cut
+// before it can catch up: answers and pongs, that it waits, acks of its other rooms.
 const reserved = 8
 
 // offer is put for what a room says. over: there was no room, and f is not
 // queued; the session is behind.
 func (o *outbox) offer(f *frame) (first, over bool) {
-	return o.take(f, reserved)
+	l := o.limits
+	return o.take(f, l.OutboxBytes-l.OutboxBytes/reserved, l.OutboxFrames-l.OutboxFrames/reserved)
 }
 
-// take leaves one part in spare free, 0: none.
-func (o *outbox) take(f *frame, spare int) (first, over bool) {
+// take queues f within bounds. over: f is not queued.
+func (o *outbox) take(f *frame, mostBytes, mostFrames int) (first, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	mostBytes, mostFrames := o.limits.OutboxBytes, o.limits.OutboxFrames
-	if spare > 0 {
-		mostBytes, mostFrames = mostBytes-mostBytes/spare, mostFrames-mostFrames/spare
-	}
 	if o.sealed || o.dead {
 		o.drops.closed.Inc()
 		return false, false
 	}
-	if f.class == latest && o.replace(f) {
-		return o.promise(), o.bytes > o.limits.OutboxBytes && o.frames > 1
+	if f.class == latest {
+		if replaced, over := o.replace(f, mostBytes); replaced || over {
+			return !over && o.promise(), over
+		}
 	}
 	bytes, frames := o.bytes+len(f.b), o.frames+1
 	if f.class == ephemeral && (bytes > o.limits.OutboxBytes/2 || frames > o.limits.OutboxFrames/2) {
@@ -97,32 +97,46 @@ func (o *outbox) push(f *frame) {
 
 // replace puts f in the place of the unsent older frame of its slot. Where a
 // frame that must be kept follows the older one, f may not pass that: the older
-// one is given up and f goes to the end.
-func (o *outbox) replace(f *frame) bool {
-	passes := true
+// one is given up, and f is still to be queued. over: there is no room for f in
+// the older one's place, which stays.
+func (o *outbox) replace(f *frame, mostBytes int) (replaced, over bool) {
+	i, passes := o.older(f)
+	if i < 0 {
+		return false, false
+	}
+	if o.bytes-len(o.pend[i].b)+len(f.b) > mostBytes && o.frames > 1 {
+		o.drops.slow.Inc()
+		return false, true
+	}
+	o.drops.latest.Inc()
+	o.giveUp(i)
+	if !passes {
+		return false, false
+	}
+	f.hold()
+	o.pend[i] = f
+	o.bytes += len(f.b)
+	o.frames++
+	return true, false
+}
+
+// older is where the frame of f's slot waits of which nothing is out yet, -1
+// where none does. passes: no frame that must be kept follows it.
+func (o *outbox) older(f *frame) (i int, passes bool) {
+	passes = true
 	for i := len(o.pend) - 1; i >= 0; i-- {
-		old := o.pend[i]
-		switch {
+		switch old := o.pend[i]; {
 		case old == nil:
 		case old.class == latest && old.slot == f.slot:
 			if i == 0 && o.off > 0 { // half of it is out
-				return false
+				return -1, false
 			}
-			o.drops.latest.Inc()
-			o.giveUp(i)
-			if !passes {
-				return false
-			}
-			f.hold()
-			o.pend[i] = f
-			o.bytes += len(f.b)
-			o.frames++
-			return true
+			return i, passes
 		case old.class == kept && old.slot.handle == f.slot.handle:
 			passes = false
 		}
 	}
-	return false
+	return -1, false
 }
 
 // giveUp drops the unsent frame at i.

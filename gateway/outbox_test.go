@@ -4,11 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
-	"slices"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"pgregory.net/rapid"
 
 	"github.com/limpet-games/limpet/wire"
@@ -35,6 +33,9 @@ func (o *outbox) numbers() (out []string) {
 			continue
 		}
 		msg := f.b[2:]
+		if f.b[1] == 126 { // the length follows
+			msg = f.b[4:]
+		}
 		m, err := wire.DecodeMessage(msg)
 		if err != nil || wire.TypeOf(msg) == wire.TypeAck {
 			out = append(out, "ack")
@@ -109,6 +110,35 @@ func TestOutboxBounds(t *testing.T) {
 	}
 }
 
+// What a room says leaves a part free, also where it is the newest of what waits
+// already. What is not queued leaves the older one waiting.
+func TestOfferLeavesAPartFree(t *testing.T) {
+	o := still(Limits{OutboxBytes: 800, OutboxFrames: 80})
+	offer := func(f *frame) bool {
+		defer f.release()
+		_, over := o.offer(f)
+		return over
+	}
+	o.add(t, numbered(1, wire.TypeMessage, 1, 500))
+	if offer(numbered(1, wire.TypeLatest, 3, 100)) {
+		t.Fatal("no room at three quarters")
+	}
+	before, _ := o.depth()
+	if !offer(numbered(1, wire.TypeLatest, 6, 200)) {
+		t.Error("the newest was taken into what is to stay free")
+	}
+	if got, frames := o.depth(); got != before || frames != 2 || fmt.Sprint(o.numbers()) != "[1:1 1:3]" {
+		t.Errorf("%d bytes, %d frames wait: %v", got, frames, o.numbers())
+	}
+	if offer(numbered(1, wire.TypeLatest, 9, 90)) || fmt.Sprint(o.numbers()) != "[1:1 1:9]" {
+		t.Errorf("a shorter one was not taken: %v", o.numbers())
+	}
+	o.add(t, numbered(1, wire.TypeLatest, 12, 200)) // it is the client's own
+	if before, _ = o.depth(); before <= 700 || fmt.Sprint(o.numbers()) != "[1:1 1:12]" {
+		t.Errorf("%d bytes wait: %v", before, o.numbers())
+	}
+}
+
 // Whatever is queued, and however much of it the socket takes now and then:
 // frames that must be kept come out in order and whole, a newer latest never
 // comes before an older one of its key, and none passes a kept frame of its room
@@ -176,102 +206,6 @@ func checkOrder(t *rapid.T, b []byte, n uint32) {
 				t.Fatalf("latest %d after %d", i, newest[s])
 			}
 			newest[s] = i
-		}
-	}
-}
-
-// A client that does not read costs its bound, is cut to come back later, and
-// nobody else waits for it.
-func TestSlowClientIsCutAlone(t *testing.T) {
-	n, h := start(t, limits(func(l *Limits) {
-		l.OutboxBytes, l.SendBuffer, l.Behind, l.WriteStall = 128<<10, 8<<10, 100*time.Millisecond, time.Minute
-	})), startHost(t, "h#1")
-	n.dir.put(h.at(room, 10))
-	slow, quick := n.connect(), n.connect()
-	slow.ws.NetConn().(*net.TCPConn).SetReadBuffer(8 << 10)
-	slow.join(h, 10)
-	_, a := quick.join(h, 10)
-	text := make([]byte, 8<<10)
-	began := time.Now() // its close frame has a second to arrive
-	cut := func() bool {
-		return slices.ContainsFunc(n.connections(nil), func(c *conn) bool { return c.out.closing() })
-	}
-	for seq := wire.Seq(1); !cut(); seq++ {
-		a.output(10, peer.ToAll, nil, wire.Message{Type: wire.TypeMessage, Seq: seq, Payload: text})
-		sent := time.Now()
-		quick.nextMessage(seq)
-		if d := time.Since(sent); d > time.Second {
-			t.Fatalf("message %d took %s", seq, d)
-		}
-		if time.Since(began) > patience {
-			t.Fatal("a client that does not read was not cut")
-		}
-	}
-	if code := slow.closed(); code != int(wire.CloseSlow) {
-		t.Errorf("closed with %d, want %d", code, wire.CloseSlow)
-	}
-}
-
-// A client that fell behind and catches up keeps its connection, and asks its room
-// for what it missed from where it is; nothing is sent to it in between.
-func TestSlowClientCatchesUp(t *testing.T) {
-	n, h := start(t, limits(func(l *Limits) { l.OutboxBytes, l.SendBuffer, l.WriteStall = 128<<10, 8<<10, time.Minute })), startHost(t, "h#1")
-	n.dir.put(h.at(room, 10))
-	slow, quick := n.connect(), n.connect()
-	slow.ws.NetConn().(*net.TCPConn).SetReadBuffer(8 << 10)
-	j, _ := slow.join(h, 10)
-	_, a := quick.join(h, 10)
-	seq := wire.Seq(0)
-	say := func(size int) {
-		seq++
-		a.output(10, peer.ToAll, nil, wire.Message{Type: wire.TypeMessage, Seq: seq, Payload: make([]byte, size)})
-		quick.nextMessage(seq)
-	}
-	for behind := func() bool { return testutil.ToFloat64(n.metrics.behind) > 0 }; !behind(); {
-		if say(8 << 10); seq > 1000 {
-			t.Fatal("it never fell behind")
-		}
-	}
-	last := seq - 1 // the one that it was behind for is not queued
-	for range 10 {
-		say(8 << 10)
-	}
-	for s := wire.Seq(1); s <= last; s++ {
-		slow.nextMessage(s)
-	}
-	b := h.nextAttach()
-	if b.Why != peer.WhyBehind || b.Member != j.Member || b.At.Seq != last || b.Generation != 1 {
-		t.Fatalf("attach %+v, want one from message %d", b.Attach, last)
-	}
-	b.accept(1, 10, wire.HowGap, seq)
-	if f := slow.attachedAfterWaiting(); f.How != wire.HowGap || f.Seq != seq {
-		t.Fatalf("attached: %+v", f)
-	}
-	say(8)
-	slow.nextMessage(seq)
-	if n.Connections() != 2 {
-		t.Error("it was cut")
-	}
-}
-
-// attachedAfterWaiting is nextAttached for one who may have been told to wait.
-func (p *player) attachedAfterWaiting() wire.Attached {
-	p.t.Helper()
-	for {
-		msg, err := p.read()
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		switch wire.TypeOf(msg) {
-		case wire.TypeWaiting:
-		case wire.TypeAttached:
-			f, err := wire.DecodeAttached(msg)
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			return f
-		default:
-			p.t.Fatalf("frame %#x, want attached", wire.TypeOf(msg))
 		}
 	}
 }

@@ -31,7 +31,10 @@ type route struct {
 	room   wire.RoomID
 	handle wire.Handle
 
-	// Lock order: route.mu, then Gateway.mu, host.mu, conn.mu, outbox.mu.
+	// Nobody holds the mu of two routes. Under it one of Gateway.mu, host.mu,
+	// conn.mu and outbox.mu may be taken, or a link's lock, and under those none of
+	// these. Who holds it for reading changes nothing, but for the reader of the
+	// host's link, which moves the positions of live sessions.
 	mu      sync.RWMutex
 	retired bool               // no longer in the gateway's maps; the rest is guarded by mu
 	host    *host              // nil: being found
@@ -39,8 +42,9 @@ type route struct {
 	passed  wire.Epoch         // the highest epoch known to be over
 	seats   map[wire.MemberID]seat
 	live    []*session // the sessions that get what the room sends
-	away    int        // holders that are not live
+	away    int        // holders that are homeless
 	since   time.Time  // since when there are such; zero: none
+	behind  int        // holders that are late
 	finding bool       // a finder runs
 }
 
@@ -73,21 +77,41 @@ func (r *route) stand(s *session, to standing) {
 		r.live[last] = nil
 		r.live = r.live[:last]
 	}
-	wasAway, isAway := from == lost || from == asked, to == lost || to == asked
-	switch {
-	case isAway && !wasAway:
-		if r.away++; r.since.IsZero() {
+	tended := r.waited()
+	r.countAway(from, to)
+	r.countBehind(from, to)
+	if r.waited() != tended {
+		r.g.tend(r, !tended)
+	}
+}
+
+// waited reports whether a holder is to be attached again. mu is held.
+func (r *route) waited() bool { return r.away+r.behind > 0 }
+
+func (r *route) countAway(from, to standing) {
+	switch was, is := from.homeless(), to.homeless(); {
+	case is && !was:
+		if r.away++; r.away == 1 {
 			r.since = time.Now()
-			r.g.recovering(r)
+			r.g.metrics.finding.Inc()
 		}
-	case wasAway && !isAway:
+	case was && !is:
 		if r.away--; r.away == 0 {
 			if to == live {
 				r.g.metrics.findTime.Observe(time.Since(r.since).Seconds())
 			}
 			r.since = time.Time{}
-			r.g.recovered(r)
+			r.g.metrics.finding.Dec()
 		}
+	}
+}
+
+func (r *route) countBehind(from, to standing) {
+	switch was, is := from.late(), to.late(); {
+	case is && !was:
+		r.behind++
+	case was && !is:
+		r.behind--
 	}
 }
 
@@ -110,7 +134,7 @@ func (r *route) bind(h *host, at directory.Location) error {
 	r.at = at
 	for _, s := range r.seats {
 		if s.holder != nil {
-			r.stand(s.holder, lost)
+			r.stand(s.holder, s.holder.standing.again())
 		}
 	}
 	r.reattach(time.Now())
@@ -146,7 +170,7 @@ func (r *route) lose(epochOver bool) {
 			r.answer(c, verdict)
 		}
 		if s.holder != nil {
-			r.stand(s.holder, lost)
+			r.stand(s.holder, s.holder.standing.again())
 		}
 	}
 	r.settle()
@@ -159,26 +183,32 @@ func (r *route) lose(epochOver bool) {
 func (r *route) reattach(now time.Time) {
 	for _, s := range r.seats {
 		h := s.holder
-		if h == nil || s.claim != nil || h.standing != lost && !r.unanswered(h, now) || now.Before(h.notBefore) {
+		if h == nil || s.claim != nil || !h.due(now) {
 			continue
 		}
-		why := peer.WhyReattach
-		if h.behind {
-			if !h.caughtUp(now) {
-				continue
-			}
-			why = peer.WhyBehind
+		why, next := peer.WhyReattach, asked
+		if h.standing.late() {
+			why, next = peer.WhyBehind, catching
 		}
 		if err := r.sendAttach(h, why); err != nil {
 			return // the link is full or gone: the sweep or the next host
 		}
 		h.askedAt = now
-		r.stand(h, asked)
+		r.stand(h, next)
 	}
 }
 
-func (r *route) unanswered(s *session, now time.Time) bool {
-	return s.standing == asked && now.Sub(s.askedAt) > r.g.limits.Reattach
+// due reports whether a holder is to be attached again now. route.mu is held.
+func (s *session) due(now time.Time) bool {
+	switch {
+	case now.Before(s.notBefore):
+		return false
+	case s.standing == behind:
+		return s.caughtUp()
+	case s.standing.asking():
+		return now.Sub(s.askedAt) > s.conn.g.limits.Reattach
+	}
+	return s.standing == lost
 }
 
 func (r *route) sendAttach(s *session, why peer.Why) error {
@@ -195,7 +225,7 @@ func (r *route) claim(s *session) error {
 		return errNoHost
 	}
 	at := r.seats[s.member]
-	if at.claim != nil || at.holder != nil && at.holder.standing == asked {
+	if at.claim != nil || at.holder != nil && at.holder.standing.asking() {
 		return errOutstanding
 	}
 	switch err := r.sendAttach(s, s.why); {
@@ -265,6 +295,15 @@ func (r *route) settle() {
 	r.g.retire(r)
 }
 
+// detach tells the room that a session is gone. It is told of every one: a
+// session that waits to be attached again may be attached there still, and where
+// it is not, a host ignores it. mu is held.
+func (r *route) detach(s *session) {
+	if r.host != nil {
+		r.host.link.Send(peer.KindDetach, peer.AppendDetach(nil, s.who()), nil)
+	}
+}
+
 // leave takes a session away whose connection ended.
 func (r *route) leave(s *session) {
 	r.mu.Lock()
@@ -277,9 +316,7 @@ func (r *route) leave(s *session) {
 		s.abandoned = true // its answer, with its generation, is still to come
 		return
 	}
-	if r.host != nil && s.standing != lost {
-		r.host.link.Send(peer.KindDetach, peer.AppendDetach(nil, s.who()), nil)
-	}
+	r.detach(s)
 	r.stand(s, over)
 	r.g.metrics.sessions.Dec()
 	at.holder = nil

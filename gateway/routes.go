@@ -50,9 +50,8 @@ func (g *Gateway) retire(r *route) {
 	defer g.mu.Unlock()
 	delete(g.rooms, r.room)
 	delete(g.handles, r.handle)
-	delete(g.away, r)
+	delete(g.tended, r)
 	g.metrics.routes.Dec()
-	g.metrics.finding.Set(float64(len(g.away)))
 }
 
 // byHandle finds a route for a host's message.
@@ -75,17 +74,13 @@ func (g *Gateway) passedEpoch(room wire.RoomID) wire.Epoch {
 	return r.passed
 }
 
-// recovering and recovered keep the set of routes that the sweep looks after.
-func (g *Gateway) recovering(r *route) {
+// tend has the sweep look after a route, or no longer.
+func (g *Gateway) tend(r *route, on bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.away[r] = struct{}{}
-	g.metrics.finding.Set(float64(len(g.away)))
-}
-
-func (g *Gateway) recovered(r *route) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.away, r)
-	g.metrics.finding.Set(float64(len(g.away)))
+	if on {
+		g.tended[r] = struct{}{}
+	} else {
+		delete(g.tended, r)
+	}
 }

@@ -11,8 +11,11 @@ import (
 
 // standing is how a session stands with its room.
 //
-//	claiming -> live <-> lost -> asked -> live
+//	claiming -> live -> lost -> asked -> live
+//	            live -> behind -> catching -> live
 //	    any of them -> over
+//
+// Only one that is live hears the room.
 type standing uint8
 
 const (
@@ -20,8 +23,28 @@ const (
 	live                     // attached
 	lost                     // its host is gone or the room moved on: attach it again
 	asked                    // a re-attach waits for the room's answer
+	behind                   // its client reads too slowly: attach it again when that has caught up; see behind.go
+	catching                 // the re-attach of one that was behind waits for the room's answer
 	over                     // ended
 )
+
+// homeless tells those who wait for their room.
+func (s standing) homeless() bool { return s == lost || s == asked }
+
+// late tells those for whom the room waits.
+func (s standing) late() bool { return s == behind || s == catching }
+
+// asking tells those for whom an attach is under way.
+func (s standing) asking() bool { return s == asked || s == catching }
+
+// again is how one stands who is not attached where the room is now. Who was
+// behind has to catch up there too.
+func (s standing) again() standing {
+	if s.late() {
+		return behind
+	}
+	return lost
+}
 
 // session is the membership of one connection in one room.
 type session struct {
@@ -39,8 +62,7 @@ type session struct {
 	generation  wire.Generation
 	incarnation wire.Incarnation
 	at          wire.Position // of the last reliable message queued for its socket
-	behind      bool          // its socket is: nothing is queued until it is attached again; see behind.go
-	behindAt    time.Time     // since when it is, or when it last was
+	behindAt    time.Time     // when it last fell behind
 	askedAt     time.Time
 	notBefore   time.Time        // of the next re-attach
 	index       int              // in route.live

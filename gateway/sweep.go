@@ -66,34 +66,40 @@ func (g *Gateway) sweepRoutes(now time.Time, tell bool) {
 		if r.host != nil {
 			r.reattach(now)
 		}
-		if waited := now.Sub(r.since); tell && r.away > 0 && waited >= waitEvery/2 {
-			r.tellWaiting(waited)
+		r.cutBehind(now)
+		if tell {
+			r.tellWaiting(now)
 		}
 		r.mu.Unlock()
 	}
 	g.redialLost(lost)
 }
 
-// waiting are the routes with members that wait for their room.
+// waiting are the routes with members that are to be attached again.
 func (g *Gateway) waiting() []*route {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	away := make([]*route, 0, len(g.away))
-	for r := range g.away {
-		away = append(away, r)
+	all := make([]*route, 0, len(g.tended))
+	for r := range g.tended {
+		all = append(all, r)
 	}
-	return away
+	return all
 }
 
-// tellWaiting tells those whose room is not there how long that has been so.
-// mu is held.
-func (r *route) tellWaiting(waited time.Duration) {
-	f := encode(wire.Waiting{Handle: r.handle, Code: wire.CodeUnavailable, ForMS: uint32(waited.Milliseconds())})
+// tellWaiting tells those who hear nothing of their room why, and for how long
+// that has been so. mu is held.
+func (r *route) tellWaiting(now time.Time) {
 	for _, s := range r.seats {
-		if h := s.holder; h != nil && h.standing != live {
-			f.hold()
-			h.conn.sendNow(f)
+		h := s.holder
+		if h == nil || h.standing == live {
+			continue
+		}
+		code, since := wire.CodeUnavailable, r.since
+		if h.standing.late() {
+			code, since = wire.CodeBusy, h.behindAt
+		}
+		if waited := now.Sub(since); waited >= waitEvery/2 {
+			h.conn.sendNow(encode(wire.Waiting{Handle: r.handle, Code: code, ForMS: uint32(waited.Milliseconds())}))
 		}
 	}
-	f.release()
 }

@@ -158,8 +158,9 @@ func DecodeExpect(msg []byte) (Expect, error) {
 	return done(f, &r, "expect")
 }
 
-// Waiting tells that a room is being found or restored and for how long, in
-// milliseconds, that has been going on. It repeats about once a second.
+// Waiting tells that a room is being found or restored, or with CodeBusy that the
+// client reads too slowly to hear it, and for how long, in milliseconds, that has
+// been going on. It repeats about once a second.
 type Waiting struct {
 	Handle Handle
 	Code   Code

@@ -107,7 +107,7 @@ export interface RoomEvents {
   rewound: Lost;
   /** Messages are lost to you. Full state follows. */
   gap: Lost;
-  /** The room is being found or restored, for forMs so far. */
+  /** The room is being found or restored, or (busy) this client reads too slowly to hear it, for forMs so far. */
   waiting: { code: number; text: string; forMs: number };
   /** The room's code failed on your input n; it is skipped. */
   failed: { n: number; code: number; text: string };

@@ -48,8 +48,8 @@ type Why uint8
 const (
 	WhyJoin     Why = 0 // a new membership, drawn by the gateway
 	WhyResume   Why = 1 // a client came back with a token; Generation is the token's
-	WhyBehind   Why = 3 // as WhyReattach, of a client that read too slowly: where it missed messages it gets full state
 	WhyReattach Why = 2 // the gateway lost the room's host, or was sent on; the connection never closed
+	WhyBehind   Why = 3 // as WhyReattach, of a client that read too slowly: it gets full state for what it missed; older hosts answer wire.CodeBadRequest
 )
 
 // Attach binds a membership to a gateway's connection:
