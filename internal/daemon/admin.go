@@ -105,14 +105,14 @@ func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 	a.serveRebalance(ops)
 	ops.HandleRole(RoleDrain, "POST /v1/move", a.handler(a.move))
 	ops.HandleRole(RoleDrain, "POST /v1/drain", a.handler(a.drain))
-	ops.HandleRole(RoleDrain, "POST /v1/drain/cancel", a.handler(a.cancelDrain))
-	ops.Handle("GET /v1/drain", a.handler(a.drainState))
+	ops.HandleRole(RoleDrain, "POST /v1/drain/cancel", a.named(AdminDrainCancel))
+	ops.Handle("GET /v1/drain", a.named(AdminDrainState))
 	ops.Handle("GET /v1/room", a.handler(a.room))
 	ops.HandleRole(RoleDestroy, "POST /v1/close", a.handler(a.closeRoom))
 	ops.HandleRole(RoleDestroy, "POST /v1/kick", a.handler(a.kick))
 	ops.HandleRole(RoleDrain, "POST /v1/restart", a.handler(a.restart))
-	ops.Handle("GET /v1/restart", a.handler(a.restartState))
-	ops.HandleRole(RoleDrain, "POST /v1/confirm", a.handler(a.confirm))
+	ops.Handle("GET /v1/restart", a.named(AdminRestartState))
+	ops.HandleRole(RoleDrain, "POST /v1/confirm", a.named(AdminConfirm))
 }
 
 type admin struct {
@@ -186,26 +186,6 @@ func (a *admin) drain(r *http.Request) (any, error) {
 	return a.ask(r.Context(), n, AdminDrain, q.DrainOrder)
 }
 
-func (a *admin) cancelDrain(r *http.Request) (any, error) {
-	var q struct{ Host string }
-	if err := readRequest(r, &q); err != nil {
-		return nil, err
-	}
-	n, err := a.host(q.Host)
-	if err != nil {
-		return nil, err
-	}
-	return a.ask(r.Context(), n, AdminDrainCancel, nil)
-}
-
-func (a *admin) drainState(r *http.Request) (any, error) {
-	n, err := a.host(r.URL.Query().Get("host"))
-	if err != nil {
-		return nil, err
-	}
-	return a.ask(r.Context(), n, AdminDrainState, nil)
-}
-
 func (a *admin) restart(r *http.Request) (any, error) {
 	var q struct {
 		Host string
@@ -221,24 +201,23 @@ func (a *admin) restart(r *http.Request) (any, error) {
 	return a.ask(r.Context(), n, AdminRestart, q.RestartOrder)
 }
 
-func (a *admin) restartState(r *http.Request) (any, error) {
-	n, err := a.host(r.URL.Query().Get("host"))
-	if err != nil {
-		return nil, err
-	}
-	return a.ask(r.Context(), n, AdminRestartState, nil)
-}
-
-func (a *admin) confirm(r *http.Request) (any, error) {
-	var q struct{ Host string }
-	if err := readRequest(r, &q); err != nil {
-		return nil, err
-	}
-	n, err := a.host(q.Host)
-	if err != nil {
-		return nil, err
-	}
-	return a.ask(r.Context(), n, AdminConfirm, nil)
+// named handles requests that say no more than which host they are for: in the
+// body of a POST, else in the address.
+func (a *admin) named(op string) http.Handler {
+	return a.handler(func(r *http.Request) (any, error) {
+		q := struct{ Host string }{r.URL.Query().Get("host")}
+		if r.Method == http.MethodPost {
+			q.Host = "" // of the body alone
+			if err := readRequest(r, &q); err != nil {
+				return nil, err
+			}
+		}
+		n, err := a.host(q.Host)
+		if err != nil {
+			return nil, err
+		}
+		return a.ask(r.Context(), n, op, nil)
+	})
 }
 
 func readRequest(r *http.Request, v any) error {
@@ -271,20 +250,20 @@ func (a *admin) host(name string) (*directory.Node, error) {
 	return found, nil
 }
 
-// ask has a host do something.
-func (a *admin) ask(ctx context.Context, n *directory.Node, op string, body any) (any, error) {
+// ask has a host, this one or another, do something. The answer is JSON.
+func (a *admin) ask(ctx context.Context, n *directory.Node, op string, body any) (json.RawMessage, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	if n.ID == a.ID && a.self != nil {
-		return a.self(ctx, op, raw)
+	if n.ID != a.ID || a.self == nil {
+		return a.AskHost(ctx, n, op, raw)
 	}
-	call, err := json.Marshal(adminCall{op, raw})
+	v, err := a.self(ctx, op, raw)
 	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+		return nil, err
 	}
-	return a.call(ctx, n, call)
+	return json.Marshal(v)
 }
 
 // AskHost has another host do something, as its Admin does: body and answer are
@@ -294,10 +273,6 @@ func (c *Cluster) AskHost(ctx context.Context, n *directory.Node, op string, bod
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	return c.call(ctx, n, call)
-}
-
-func (c *Cluster) call(ctx context.Context, n *directory.Node, call []byte) (json.RawMessage, error) {
 	l, err := c.reach(ctx, n)
 	if err != nil {
 		return nil, fmt.Errorf("reach %s: %w", n.ID.Name(), err)

@@ -3,6 +3,9 @@ package daemon
 import (
 	"context"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -50,6 +53,32 @@ func TestOperatorsRequestsReachSlowHosts(t *testing.T) {
 	dials.Store(0)
 	if _, err := a.reach(t.Context(), &directory.Node{ID: "host-2#0000000000000003", Link: "refused"}); err == nil || dials.Load() != 1 {
 		t.Errorf("a host that refuses was dialled %d times: %v", dials.Load(), err)
+	}
+}
+
+func TestRequestsThatOnlyNameAHost(t *testing.T) {
+	one := startNode(t, "host-1", directory.RoleHost, tokenFile(t, "the cluster's secret"))
+	a := &admin{one.Cluster, one.Report, func(_ context.Context, op string, body []byte) (any, error) {
+		return map[string]string{"op": op, "body": string(body)}, nil
+	}}
+	for _, c := range []struct {
+		op, method, query, body string
+		status                  int
+	}{
+		{AdminConfirm, http.MethodPost, "", `{"host":"host-1"}`, http.StatusOK},
+		{AdminDrainCancel, http.MethodPost, "?host=host-1", `{}`, http.StatusBadRequest},
+		{AdminDrainCancel, http.MethodPost, "", `{"host":"host-1","more":1}`, http.StatusBadRequest},
+		{AdminDrainState, http.MethodGet, "?host=host-1", "", http.StatusOK},
+		{AdminRestartState, http.MethodGet, "?host=host-2", "", http.StatusBadRequest},
+	} {
+		w := httptest.NewRecorder()
+		a.named(c.op).ServeHTTP(w, httptest.NewRequest(c.method, "/"+c.query, strings.NewReader(c.body)))
+		if w.Code != c.status {
+			t.Errorf("%+v: %d %s", c, w.Code, w.Body)
+		}
+		if got := strings.TrimSpace(w.Body.String()); c.status == http.StatusOK && got != `{"body":"null","op":"`+c.op+`"}` {
+			t.Errorf("%+v: %s", c, got)
+		}
 	}
 }
 

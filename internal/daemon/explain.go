@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
@@ -139,24 +138,13 @@ func (x *explainer) named(asked []*directory.Node, all []explain.Belief) (more [
 func (x *explainer) askNodes(ctx context.Context, room wire.RoomID, nodes []*directory.Node) (all []explain.Belief, missing []explain.Missing) {
 	ctx, cancel := context.WithTimeout(ctx, explainWithin)
 	defer cancel()
-	var mu sync.Mutex
-	var asking sync.WaitGroup
-	slots := make(chan struct{}, maxAsking)
-	for _, n := range nodes {
-		asking.Go(func() {
-			slots <- struct{}{} // askers end with ctx
-			defer func() { <-slots }()
-			b, err := x.askNode(ctx, room, n)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				missing = append(missing, explain.Missing{Node: string(n.ID), Role: n.Role.String(), Why: whyNot(err)})
-				return
-			}
-			all = append(all, b)
-		})
+	for _, got := range askAll(nodes, func(n *directory.Node) (explain.Belief, error) { return x.askNode(ctx, room, n) }) {
+		if got.err != nil {
+			missing = append(missing, got.missing())
+			continue
+		}
+		all = append(all, got.value)
 	}
-	asking.Wait()
 	return all, missing
 }
 

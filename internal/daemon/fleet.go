@@ -97,7 +97,7 @@ func (a *admin) fleetNode(ctx context.Context, n *directory.Node) FleetNode {
 	if n.ID == a.ID {
 		r = a.report()
 	} else {
-		r, err = a.Cluster.ask(ctx, n)
+		r, err = a.reportOf(ctx, n)
 	}
 	if err != nil {
 		f.Error = err.Error()
@@ -107,7 +107,7 @@ func (a *admin) fleetNode(ctx context.Context, n *directory.Node) FleetNode {
 	f.Report = &r
 	if n.Role == directory.RoleHost {
 		// A host that does not say how its drain goes has none that matters here.
-		f.Drain, _ = a.raw(ctx, n, AdminDrainState, nil)
+		f.Drain, _ = a.ask(ctx, n, AdminDrainState, nil)
 	}
 	return f
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
@@ -22,7 +21,6 @@ const callReport = 0x3f
 const (
 	MaxReportedRooms = 10_000 // of one host; RoomsLeftOff says how many more there are
 	reportWithin     = 2 * time.Second
-	maxAsking        = 64 // nodes asked at once
 )
 
 // NodeReport is what one process says of itself.
@@ -184,27 +182,15 @@ func encodeReport(r NodeReport) ([]byte, error) {
 func (c *Cluster) overview(ctx context.Context, self NodeReport) Overview {
 	ctx, cancel := context.WithTimeout(ctx, reportWithin)
 	defer cancel()
-	nodes := c.Members.View().Nodes
-	reports := make([]NodeReport, len(nodes))
-	errs := make([]error, len(nodes))
-	var asking sync.WaitGroup
-	slots := make(chan struct{}, maxAsking)
-	for i, n := range nodes {
+	return compose(askAll(c.Members.View().Nodes, func(n *directory.Node) (NodeReport, error) {
 		if n.ID == c.ID {
-			reports[i] = self
-			continue
+			return self, nil
 		}
-		slots <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-slots }()
-			reports[i], errs[i] = c.ask(ctx, n)
-		})
-	}
-	asking.Wait()
-	return compose(nodes, reports, errs)
+		return c.reportOf(ctx, n)
+	}))
 }
 
-func (c *Cluster) ask(ctx context.Context, n *directory.Node) (NodeReport, error) {
+func (c *Cluster) reportOf(ctx context.Context, n *directory.Node) (NodeReport, error) {
 	if n.Link == "" {
 		return NodeReport{}, errors.New("node has no link address")
 	}
@@ -223,15 +209,15 @@ func (c *Cluster) ask(ctx context.Context, n *directory.Node) (NodeReport, error
 	return r, nil
 }
 
-func compose(nodes []*directory.Node, reports []NodeReport, errs []error) Overview {
+func compose(all []answer[NodeReport]) Overview {
 	o := Overview{
 		Gateways: []NodeReport{}, Hosts: []NodeReport{}, Rooms: []RoomReport{}, Missing: []Missing{},
-		Asked: len(nodes),
+		Asked: len(all),
 	}
-	for i, n := range nodes {
-		r := reports[i]
-		if errs[i] != nil {
-			o.Missing = append(o.Missing, Missing{Node: string(n.ID), Role: n.Role.String(), Error: errs[i].Error()})
+	for _, a := range all {
+		n, r := a.node, a.value
+		if a.err != nil {
+			o.Missing = append(o.Missing, Missing{Node: string(n.ID), Role: n.Role.String(), Error: a.err.Error()})
 			continue
 		}
 		o.Answered++

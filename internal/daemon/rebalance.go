@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
@@ -52,25 +51,14 @@ func (a *admin) askHosts(ctx context.Context, op string, body any) (BalanceAnswe
 	ctx, cancel := context.WithTimeout(ctx, balanceWithin)
 	defer cancel()
 	hosts := a.Members.View().Hosts
-	answers, errs := make([]json.RawMessage, len(hosts)), make([]error, len(hosts))
-	var asking sync.WaitGroup
-	slots := make(chan struct{}, maxAsking)
-	for i, n := range hosts {
-		asking.Go(func() {
-			slots <- struct{}{} // askers end with ctx
-			defer func() { <-slots }()
-			answers[i], errs[i] = a.raw(ctx, n, op, body)
-		})
-	}
-	asking.Wait()
 	all := BalanceAnswer{Hosts: []json.RawMessage{}, Asked: len(hosts), Missing: []explain.Missing{}}
-	for i, n := range hosts {
-		if errs[i] != nil {
-			all.Missing = append(all.Missing, explain.Missing{Node: string(n.ID), Role: directory.RoleHost.String(), Why: whyNot(errs[i])})
+	for _, got := range askAll(hosts, func(n *directory.Node) (json.RawMessage, error) { return a.ask(ctx, n, op, body) }) {
+		if got.err != nil {
+			all.Missing = append(all.Missing, got.missing())
 			continue
 		}
 		all.Answered++
-		all.Hosts = append(all.Hosts, answers[i])
+		all.Hosts = append(all.Hosts, got.value)
 	}
 	return all, nil
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
@@ -84,7 +83,7 @@ func (a *admin) room(r *http.Request) (any, error) {
 	var none *wire.Error
 	switch {
 	case err == nil:
-		if answer.Room, err = a.raw(r.Context(), at, AdminRoom, o); err != nil {
+		if answer.Room, err = a.ask(r.Context(), at, AdminRoom, o); err != nil {
 			return nil, err
 		}
 	case errors.As(err, &none) && none.Code == wire.CodeNoRoom:
@@ -98,41 +97,27 @@ func (a *admin) room(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// raw is ask, with the answer as JSON.
-func (a *admin) raw(ctx context.Context, n *directory.Node, op string, body any) (json.RawMessage, error) {
-	v, err := a.ask(ctx, n, op, body)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(v)
-}
-
 // history asks all hosts for when the room lived there.
 func (a *admin) history(ctx context.Context, o RoomOrder, answer *RoomAnswer) {
 	ctx, cancel := context.WithTimeout(ctx, roomWithin)
 	defer cancel()
 	hosts := a.Members.View().Hosts
-	answers, errs := make([][]json.RawMessage, len(hosts)), make([]error, len(hosts))
-	var asking sync.WaitGroup
-	for i, n := range hosts {
-		asking.Go(func() {
-			raw, err := a.raw(ctx, n, AdminHistory, o)
-			if err == nil {
-				err = json.Unmarshal(raw, &answers[i])
-			}
-			errs[i] = err
-		})
-	}
-	asking.Wait()
+	all := askAll(hosts, func(n *directory.Node) (tenures []json.RawMessage, err error) {
+		raw, err := a.ask(ctx, n, AdminHistory, o)
+		if err == nil {
+			err = json.Unmarshal(raw, &tenures)
+		}
+		return tenures, err
+	})
 	answer.Tenures = []json.RawMessage{}
 	h := Completeness{Asked: len(hosts), Missing: []NoAnswer{}}
-	for i, n := range hosts {
-		if errs[i] != nil {
-			h.Missing = append(h.Missing, NoAnswer{string(n.ID), uint64(n.Load.Rooms), errs[i].Error()})
+	for _, got := range all {
+		if n := got.node; got.err != nil {
+			h.Missing = append(h.Missing, NoAnswer{string(n.ID), uint64(n.Load.Rooms), whyNot(got.err)})
 			continue
 		}
 		h.Answered++
-		answer.Tenures = append(answer.Tenures, answers[i]...)
+		answer.Tenures = append(answer.Tenures, got.value...)
 	}
 	if h.Asked > 0 {
 		h.Share = float64(h.Answered) / float64(h.Asked)
