@@ -30,6 +30,7 @@ func newCache(most int, evicted func()) *cache {
 	return &cache{most: most, evicted: evicted, index: map[wire.RoomID]int{}}
 }
 
+// get looks a place up, which does not count as asking for the room.
 func (c *cache) get(room wire.RoomID) (Location, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,7 +38,6 @@ func (c *cache) get(room wire.RoomID) (Location, bool) {
 	if !ok {
 		return Location{}, false
 	}
-	c.slots[i].used = true
 	return c.slots[i].loc, true
 }
 

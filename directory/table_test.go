@@ -90,15 +90,20 @@ func TestCacheIsBounded(t *testing.T) {
 	evicted := 0
 	c := newCache(100, func() { evicted++ })
 	c.put(at("chat/hot", "h1", 1))
+	c.put(at("chat/watched", "h2", 1))
 	for i := range 1000 {
 		c.put(at(fmt.Sprint("chat/", i), "h2", 1))
-		c.get("chat/hot")
+		c.live("chat/hot", &View{})
+		c.get("chat/watched")
 	}
-	if c.len() != 100 || evicted != 901 {
+	if c.len() != 100 || evicted != 902 {
 		t.Errorf("%d cached, %d evicted", c.len(), evicted)
 	}
 	if _, ok := c.get("chat/hot"); !ok {
 		t.Error("the room that is asked for all the time was evicted")
+	}
+	if _, ok := c.get("chat/watched"); ok {
+		t.Error("a room stays because somebody looks at its place")
 	}
 	c.removeNode(MakeNodeID("h2", 1))
 	if c.len() != 1 {

@@ -7,5 +7,5 @@ import "github.com/limpet-games/limpet/wire"
 func (s *Service) Entry(room wire.RoomID) (Location, bool) { return s.table.get(room) }
 
 // Cached is where this process remembers a room to be, for those who look into
-// it: the place may be one that Resolve would not give.
+// it: the place may be one that Resolve would not give. Looking keeps it no longer.
 func (r *Resolver) Cached(room wire.RoomID) (Location, bool) { return r.cache.get(room) }
