@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -74,7 +75,7 @@ func ownersText(b explain.Belief) string {
 	for _, o := range b.Owners {
 		all = append(all, nameOf(o))
 	}
-	return dash(strings.Join(all, " "))
+	return cmp.Or(strings.Join(all, " "), "-")
 }
 
 func placeText(p *explain.Place) string {
@@ -121,11 +122,4 @@ func claimText(b explain.Belief) string {
 		lease = "its lease has ended"
 	}
 	return fmt.Sprintf("%s @%d, %s; nonce %s, incarnation %d", nameOf(c.Holder), c.Epoch, lease, c.Nonce, c.Incarnation)
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

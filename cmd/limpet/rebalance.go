@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -133,11 +136,11 @@ func ways(h host.BalanceStatus) string {
 		to[m.To]++
 	}
 	text := ""
-	for _, name := range sortedKeys(to) {
+	for _, name := range slices.Sorted(maps.Keys(to)) {
 		text += fmt.Sprintf("%d to %s ", to[name], name)
 	}
 	if more := h.MovesAll - len(h.Moves); more > 0 {
 		text += fmt.Sprintf("and %d more", more)
 	}
-	return dash(text)
+	return cmp.Or(text, "-")
 }

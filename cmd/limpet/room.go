@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -101,10 +102,10 @@ func printRoom(out io.Writer, name string, d roomDetail) error {
 		fmt.Fprintf(w, "members\t%d of %d, %d connected, open %t\n", r.Members, r.Max, r.Connected, r.Open)
 		fmt.Fprintf(w, "inputs, ticks\t%d, %d (%d left out)\n", r.Inputs, r.Ticks, r.Skipped)
 		fmt.Fprintf(w, "lateness, unsaved\t%.1f ms, %.1f s\n", r.Lateness, r.Unsaved)
-		for _, k := range sortedKeys(r.Labels) {
+		for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
 			fmt.Fprintf(w, "label.%s\t%s\n", k, r.Labels[k])
 		}
-		for _, k := range sortedKeys(r.Numbers) {
+		for _, k := range slices.Sorted(maps.Keys(r.Numbers)) {
 			fmt.Fprintf(w, "num.%s\t%g\n", k, r.Numbers[k])
 		}
 		fmt.Fprintln(w, "\nMEMBER\tUSER\tAPPLIED\tDURABLE\tAWAY")
@@ -128,13 +129,4 @@ func printRoom(out io.Writer, name string, d roomDetail) error {
 	}
 	fmt.Fprintf(w, "\n%d of %d hosts answered\n", d.Hosts.Answered, d.Hosts.Asked)
 	return w.Flush()
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

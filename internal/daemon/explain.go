@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
@@ -162,6 +161,5 @@ func (x *explainer) askNode(ctx context.Context, room wire.RoomID, n *directory.
 	if b.Node != string(n.ID) {
 		return b, fmt.Errorf("it calls itself %.80q", b.Node)
 	}
-	b.Owners = slices.DeleteFunc(b.Owners, func(s string) bool { return s == "" })
 	return b, nil
 }

@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -88,9 +89,9 @@ func (j *judge) views() {
 			most = key
 		}
 	}
-	for _, key := range sorted(by) {
+	for _, key := range slices.Sorted(maps.Keys(by)) {
 		if key != most {
-			j.find(fmt.Sprintf("%s: owners of the partition are %s; for %d others they are %s", list(by[key]), or(key, "none"), len(by[most]), or(most, "none")),
+			j.find(fmt.Sprintf("%s: owners of the partition are %s; for %d others they are %s", list(by[key]), cmp.Or(key, "none"), len(by[most]), cmp.Or(most, "none")),
 				"gossip makes views one within seconds, and within 15 s after a split has healed; until then questions are passed on, twice at most",
 				by[key]...)
 		}

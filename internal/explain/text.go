@@ -2,8 +2,6 @@ package explain
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -43,12 +41,3 @@ func list(nodes []string) string {
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(names(nodes[:most]), ", "), len(nodes)-most)
 }
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
