@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -98,7 +99,8 @@ func (c *Client) watch(ctx context.Context, kind string, q Query, show func(Page
 
 func (c *Client) startBrowse(kind string, q Query, watch bool) (*browse, error) {
 	b := &browse{news: make(chan struct{}, 1)}
-	b.query = wire.Browse{Ref: 1, Watch: watch, Most: q.Most, Kind: kind, After: q.After, Filter: q.Filter.JSON()}
+	q.Filter.Labels = maps.Clone(q.Filter.Labels)
+	b.query = wire.Browse{Ref: 1, Watch: watch, Most: q.Most, Kind: kind, After: q.After, Filter: q.Filter}
 	if _, err := wire.DecodeBrowse(b.query.Append(nil)); err != nil {
 		return nil, fmt.Errorf("browse rooms of kind %s: %w", kind, err)
 	}

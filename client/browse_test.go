@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func TestBrowse(t *testing.T) {
 	}
 	ask(Query{Filter: wire.Filter{Pool: "gold"}, After: "b", Most: 7})
 	b := nextBrowse(t, g)
-	if b.Watch || b.Most != 7 || b.Kind != "chat" || b.After != "b" || string(b.Filter) != `{"pool":"gold"}` {
+	if b.Watch || b.Most != 7 || b.Kind != "chat" || b.After != "b" || string(b.Filter.JSON()) != `{"pool":"gold"}` {
 		t.Errorf("browse: %+v", b)
 	}
 	g.send(page(b.Ref, false, `[{"room":"chat/c","members":2,"max":9,"reserved":1,"labels":{"map":"sea"},"open":true}]`))
@@ -160,8 +161,8 @@ func TestFindAsksByFilter(t *testing.T) {
 		joined <- r
 	}()
 	q, err := wire.DecodeFind(g.next())
-	if err != nil || q.Kind != "chat" || string(q.Filter) != `{"labels":{"map":"sea"},"seats":2}` || string(q.Data) != "hi" {
-		t.Fatalf("find: %+v %s, %v", q, q.Filter, err)
+	if err != nil || q.Kind != "chat" || string(q.Filter.JSON()) != `{"labels":{"map":"sea"},"seats":2}` || string(q.Data) != "hi" {
+		t.Fatalf("find: %+v %s, %v", q, q.Filter.JSON(), err)
 	}
 	g.send(wire.Joined{Ref: q.Ref, Handle: 3, Kind: "chat", Name: "r7", Member: 5, Attach: wire.Attach{Epoch: 9, Incarnation: 9}, Token: []byte("t")})
 	if r := <-joined; r.Name() != "r7" {
@@ -169,5 +170,20 @@ func TestFindAsksByFilter(t *testing.T) {
 	}
 	if _, err := c.Find(context.Background(), "chat", wire.Filter{Seats: 1001}, nil); err == nil {
 		t.Error("a filter above its bounds was sent")
+	}
+	wide := wire.Filter{Labels: map[string]string{}} // within each bound, but not in JSON
+	for _, k := range "abcdefgh" {
+		wide.Labels[string(k)] = strings.Repeat("<", wire.MaxLabelBytes)
+	}
+	if err := wide.Check(); err != nil || len(wide.JSON()) <= wire.MaxFilter {
+		t.Fatalf("%d bytes of JSON, %v", len(wide.JSON()), err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if _, err := c.Find(ctx, "chat", wide, nil); err == nil || ctx.Err() != nil {
+		t.Errorf("a filter above its size was sent: %v", err)
+	}
+	if _, err := c.Browse(ctx, "chat", Query{Filter: wide}); err == nil || ctx.Err() != nil {
+		t.Errorf("a filter above its size was asked for: %v", err)
 	}
 }

@@ -12,10 +12,14 @@ import (
 // events runs in the client's run loop.
 
 func (r *Room) join(ref uint32) []byte {
-	if r.filter != nil {
-		return wire.Find{Ref: ref, Kind: r.kind, Filter: r.filter, Data: r.data}.Append(nil)
+	if r.filter.IsZero() {
+		return r.plainJoin(ref)
 	}
-	return r.plainJoin(ref)
+	return r.find(ref)
+}
+
+func (r *Room) find(ref uint32) []byte {
+	return wire.Find{Ref: ref, Kind: r.kind, Filter: r.filter, Data: r.data}.Append(nil)
 }
 
 func (r *Room) plainJoin(ref uint32) []byte {
@@ -30,7 +34,7 @@ func (r *Room) request() {
 	}
 	r.c.lastRef = max(r.c.lastRef+1, 1)
 	r.asked, r.askedAt = r.c.lastRef, time.Now()
-	if r.filter != nil && r.token == nil && n.welcome.Minor < 1 {
+	if !r.filter.IsZero() && r.token == nil && n.welcome.Minor < 1 {
 		r.end(&wire.Error{Code: wire.CodeUnavailable, Text: "gateway " + n.welcome.Gateway + " is of an older version, without filters"})
 		return
 	}

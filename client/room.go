@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/limpet-games/limpet/wire"
@@ -22,7 +23,7 @@ type Room struct {
 	kind   string
 	mode   wire.Mode
 	data   []byte
-	filter []byte // of a find
+	filter wire.Filter // of a find
 
 	// Guarded by c.mu.
 	name        string
@@ -65,12 +66,10 @@ func (c *Client) Join(ctx context.Context, mode wire.Mode, kind, name string, da
 // made has its labels and its pool. With a filter, gateways of before minor
 // version 1 are answered for with wire.CodeUnavailable.
 func (c *Client) Find(ctx context.Context, kind string, filter wire.Filter, data []byte) (*Room, error) {
-	if err := filter.Check(); err != nil {
+	filter.Labels = maps.Clone(filter.Labels)
+	r := &Room{c: c, mode: wire.ModeAny, kind: kind, filter: filter, data: append([]byte(nil), data...)}
+	if _, err := wire.DecodeFind(r.find(1)); err != nil {
 		return nil, fmt.Errorf("find room of kind %s: %w", kind, err)
-	}
-	r := &Room{c: c, mode: wire.ModeAny, kind: kind, data: append([]byte(nil), data...)}
-	if !filter.IsZero() {
-		r.filter = filter.JSON()
 	}
 	return c.join(ctx, r)
 }

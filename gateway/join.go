@@ -60,16 +60,12 @@ func (c *conn) handleFind(msg []byte) error {
 	if err != nil {
 		return c.misuse(msg, err)
 	}
-	filter, err := wire.ParseFilter(f.Filter)
-	if err != nil {
-		return c.misuse(msg, err)
-	}
 	if e := c.id.mayJoin(f.Kind, ""); e != nil {
 		c.g.metrics.joins.WithLabelValues("find", e.Code.String()).Inc()
 		c.sendError(f.Ref, 0, e)
 		return nil
 	}
-	c.begin(c.search("find", f.Ref, f.Kind, filter, f.Data))
+	c.begin(c.search("find", f.Ref, f.Kind, f.Filter, f.Data))
 	return nil
 }
 

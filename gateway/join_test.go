@@ -156,7 +156,7 @@ func TestJoinRefusals(t *testing.T) {
 		n, h1, h2 := start(t), startHost(t, "h1#1"), startHost(t, "h2#1")
 		n.dir.put(h1.at(room, 10))
 		p := n.connect()
-		p.send(wire.Find{Ref: 3, Kind: "chat", Filter: []byte(`{"pool":"gold","seats":2}`), Data: []byte("hi")})
+		p.send(wire.Find{Ref: 3, Kind: "chat", Filter: wire.Filter{Pool: "gold", Seats: 2}, Data: []byte("hi")})
 		a := h1.nextAttach()
 		n.dir.put(h2.at("chat/r2", 11))
 		a.refuse(full)

@@ -68,15 +68,11 @@ func (c *conn) handleBrowse(msg []byte) error {
 	if err != nil {
 		return c.misuse(msg, err)
 	}
-	filter, err := wire.ParseFilter(f.Filter)
-	if err != nil {
-		return c.misuse(msg, err)
-	}
 	e := c.id.mayList(f.Kind)
 	if e == nil && !c.lists.allow(time.Now()) {
 		e = &wire.Error{Code: wire.CodeRateLimited, RetryMS: 250, Text: "not so many lists"}
 	}
-	q := directory.Query{Kind: f.Kind, Filter: filter, After: f.After, Most: pageSize(f.Most)}
+	q := directory.Query{Kind: f.Kind, Filter: f.Filter, After: f.After, Most: pageSize(f.Most)}
 	switch {
 	case e != nil:
 	case f.Watch:

@@ -30,11 +30,17 @@ func (p *player) nextPage() (f wire.Page, rooms []listed) {
 	return f, rooms
 }
 
+// browse is a browse with a filter's text as it stands.
+func browse(ref uint32, watch bool, filter string) []byte {
+	b := wire.Browse{Ref: ref, Watch: watch, Kind: "chat"}.Append(nil)
+	return wire.AppendBytes16(b[:len(b)-2], []byte(filter))
+}
+
 func TestBrowse(t *testing.T) {
 	n := start(t)
 	n.dir.opens(true, directory.OpenRoom{Room: "chat/c", Members: 2, Max: 50, Reserved: 1, Labels: map[string]string{"map": "sea"}})
 	p := n.connect()
-	p.send(wire.Browse{Ref: 4, Most: 1, Kind: "chat", After: "b", Filter: []byte(`{"pool":"gold","seats":3}`)})
+	p.send(wire.Browse{Ref: 4, Most: 1, Kind: "chat", After: "b", Filter: wire.Filter{Pool: "gold", Seats: 3}})
 	f, rooms := p.nextPage()
 	if f.Ref != 4 || f.Update || f.Asked != 3 || f.Answered != 2 || f.Covered != 640 || f.Next != "c" {
 		t.Errorf("page: %+v", f)
@@ -47,7 +53,7 @@ func TestBrowse(t *testing.T) {
 	}
 	for _, bad := range []string{`{"seats":-1}`, `{"colour":"red"}`, `[]`} {
 		p := n.connect()
-		p.send(wire.Browse{Ref: 5, Kind: "chat", Filter: []byte(bad)})
+		p.sendBytes(browse(5, false, bad))
 		p.nextError(wire.CodeBadRequest)
 	}
 }
@@ -76,7 +82,7 @@ func TestWatchedPages(t *testing.T) {
 	n.dir.opens(false, a, b)
 	players := []*player{n.connect(), n.connect(), n.connect()}
 	for i, p := range players {
-		p.send(wire.Browse{Ref: 7, Watch: true, Kind: "chat", Filter: []byte(`{"labels":{},"seats":1}`)})
+		p.sendBytes(browse(7, true, `{"labels":{},"seats":1}`))
 		if f, rooms := p.nextPage(); f.Update || f.Ref != 7 || len(rooms) != 2 {
 			t.Errorf("player %d has %+v", i, f)
 		}

@@ -56,6 +56,9 @@ func ParseFilter(text []byte) (Filter, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return Filter{}, errors.New("filter: something behind the JSON object")
 	}
+	if len(f.Labels) == 0 {
+		f.Labels = nil
+	}
 	return f, f.Check()
 }
 

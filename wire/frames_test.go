@@ -131,7 +131,7 @@ func fieldName(s string) string { return strings.ToLower(hump.ReplaceAllString(s
 func leaves(v reflect.Value, f func(name string, v reflect.Value)) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		if field.Type.Kind() == reflect.Struct {
+		if field.Type.Kind() == reflect.Struct && field.Type != reflect.TypeFor[Filter]() {
 			leaves(v.Field(i), f)
 		} else {
 			f(fieldName(field.Name), v.Field(i))
@@ -148,6 +148,9 @@ func toFields(frame any) map[string]any {
 
 func plain(v reflect.Value) any {
 	switch v.Kind() {
+	case reflect.Struct:
+		f := v.Interface().(Filter)
+		return hex.EncodeToString(f.JSON())
 	case reflect.Slice:
 		return hex.EncodeToString(v.Bytes())
 	case reflect.Array:
@@ -204,6 +207,11 @@ func set(v reflect.Value, value any) error {
 		}
 		b, err := hex.DecodeString(x)
 		if err != nil {
+			return err
+		}
+		if v.Kind() == reflect.Struct {
+			f, err := ParseFilter(b)
+			v.Set(reflect.ValueOf(f))
 			return err
 		}
 		if v.Kind() == reflect.Array {

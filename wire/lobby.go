@@ -10,7 +10,7 @@ import (
 type Find struct {
 	Ref    uint32
 	Kind   string
-	Filter []byte // JSON, see Filter; empty: none
+	Filter Filter
 	Data   []byte
 }
 
@@ -22,7 +22,7 @@ type Browse struct {
 	Most   uint16
 	Kind   string
 	After  string
-	Filter []byte // as Find's
+	Filter Filter
 }
 
 // Quit ends a browse that watches.
@@ -39,11 +39,11 @@ type Page struct {
 	JSON            []byte
 }
 
-// Append encodes the frame onto b.
+// Append encodes the frame onto b. A filter above MaxFilter does not decode.
 func (f Find) Append(b []byte) []byte {
 	b = be.AppendUint32(append(b, byte(TypeFind)), f.Ref)
 	b = AppendStr8(b, f.Kind)
-	b = AppendBytes16(b, f.Filter)
+	b = AppendBytes16(b, f.Filter.JSON())
 	return AppendBytes16(b, f.Data)
 }
 
@@ -51,21 +51,28 @@ func (f Find) Append(b []byte) []byte {
 func DecodeFind(msg []byte) (Find, error) {
 	r := body(msg)
 	f := Find{Ref: r.U32("ref"), Kind: r.Str8("kind", MaxKindLen)}
-	f.Filter = r.Bytes16("filter", MaxFilter)
+	filter := r.Bytes16("filter", MaxFilter)
 	f.Data = r.Bytes16("data", MaxJoinData)
-	if r.err == nil {
-		_, err := ParseFilter(f.Filter)
-		r.Fail(errors.Join(CheckKind(f.Kind), err))
-	}
+	f.Filter = r.filter(f.Kind, filter)
 	return done(f, &r, "find")
 }
 
-// Append encodes the frame onto b.
+// filter parses a filter, and checks the kind of its rooms.
+func (r *Reader) filter(kind string, text []byte) Filter {
+	if r.err != nil {
+		return Filter{}
+	}
+	f, err := ParseFilter(text)
+	r.Fail(errors.Join(CheckKind(kind), err))
+	return f
+}
+
+// Append encodes the frame onto b. A filter above MaxFilter does not decode.
 func (f Browse) Append(b []byte) []byte {
 	b = be.AppendUint32(append(b, byte(TypeBrowse)), f.Ref)
 	b = be.AppendUint16(append(b, bit(f.Watch)), f.Most)
 	b = AppendStr8(AppendStr8(b, f.Kind), f.After)
-	return AppendBytes16(b, f.Filter)
+	return AppendBytes16(b, f.Filter.JSON())
 }
 
 // DecodeBrowse decodes a message of TypeBrowse.
@@ -73,11 +80,7 @@ func DecodeBrowse(msg []byte) (Browse, error) {
 	r := body(msg)
 	f := Browse{Ref: r.U32("ref"), Watch: r.U8("watch") == 1, Most: r.U16("most")}
 	f.Kind, f.After = r.Str8("kind", MaxKindLen), r.Str8("after", MaxRoomNameLen)
-	f.Filter = r.Bytes16("filter", MaxFilter)
-	if r.err == nil {
-		_, err := ParseFilter(f.Filter)
-		r.Fail(errors.Join(CheckKind(f.Kind), err))
-	}
+	f.Filter = r.filter(f.Kind, r.Bytes16("filter", MaxFilter))
 	if r.err == nil && f.Ref == 0 {
 		r.Fail(fmt.Errorf("ref 0: a browse needs one"))
 	}

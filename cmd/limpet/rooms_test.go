@@ -111,7 +111,7 @@ func TestRoomsListsAllPages(t *testing.T) {
 			t.Errorf("output lacks %q:\n%s", want, out)
 		}
 	}
-	if len(g.browses) != 3 || string(g.browses[0].Filter) != `{"pool":"gold","labels":{"map":"sea"},"seats":2}` || g.browses[2].After != "d" {
+	if len(g.browses) != 3 || string(g.browses[0].Filter.JSON()) != `{"pool":"gold","labels":{"map":"sea"},"seats":2}` || g.browses[2].After != "d" {
 		t.Errorf("asked %+v", g.browses)
 	}
 }
