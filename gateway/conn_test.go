@@ -286,7 +286,7 @@ func TestLongListIsCut(t *testing.T) {
 	for i := range many {
 		many[i] = directory.OpenRoom{Room: room, Labels: map[string]string{"x": strings.Repeat("y", 1000)}}
 	}
-	if b := listJSON(many); len(b) > listBytes || len(b) < listBytes-2000 || b[len(b)-1] != ']' {
+	if b, n := listJSON(many); n == 0 || n == len(many) || len(b) > listBytes || len(b) < listBytes-2000 || b[len(b)-1] != ']' {
 		t.Errorf("list of %d bytes, want just under %d", len(b), listBytes)
 	}
 }

@@ -75,24 +75,25 @@ func (c *conn) list(f wire.List) {
 		return
 	}
 	c.g.metrics.lists.WithLabelValues("ok").Inc()
+	text, _ := listJSON(l.Rooms)
 	c.sendNow(encode(wire.Rooms{
-		Ref: f.Ref, Asked: uint16(min(l.Asked, 0xffff)), Answered: uint16(min(l.Answered, 0xffff)),
-		JSON: listJSON(l.Rooms),
+		Ref: f.Ref, Asked: uint16(min(l.Asked, 0xffff)), Answered: uint16(min(l.Answered, 0xffff)), JSON: text,
 	}))
 }
 
-// listJSON is as many of the rooms as a frame has room for.
-func listJSON(rooms []directory.OpenRoom) []byte {
-	out := []byte{'['}
+// listJSON is the first n of the rooms: as many as a frame has room for.
+func listJSON(rooms []directory.OpenRoom) (out []byte, n int) {
+	out = []byte{'['}
 	for _, r := range rooms {
 		one, err := json.Marshal(listed{OpenRoom: r, Open: true})
 		if err != nil || len(out)+len(one)+2 > listBytes {
 			break
 		}
-		if len(out) > 1 {
+		if n > 0 {
 			out = append(out, ',')
 		}
 		out = append(out, one...)
+		n++
 	}
-	return append(out, ']')
+	return append(out, ']'), n
 }

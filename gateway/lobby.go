@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,8 +57,8 @@ type watch struct {
 
 // shown is a page as clients have it.
 type shown struct {
-	rooms           map[wire.RoomID]directory.OpenRoom
-	order           []directory.OpenRoom
+	rooms           []directory.OpenRoom
+	json            []byte // of rooms
 	asked, answered int
 	covered         uint16 // thousandths
 	next            string
@@ -298,19 +299,10 @@ func (g *Gateway) look(ctx context.Context, q directory.Query) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	s := shown{rooms: make(map[wire.RoomID]directory.OpenRoom, len(l.Rooms)), asked: l.Asked, answered: l.Answered, covered: uint16(1000 * l.Share)}
-	size := 2
-	for _, o := range l.Rooms {
-		one, err := json.Marshal(listed{OpenRoom: o, Open: true})
-		if size += len(one) + 1; err != nil || size > listBytes {
-			l.More = true
-			break
-		}
-		s.rooms[o.Room] = o
-		s.order = append(s.order, o)
-	}
-	if n := len(s.order); l.More && n > 0 {
-		s.next = s.order[n-1].Room.Name()
+	text, n := listJSON(l.Rooms)
+	s := shown{rooms: slices.Clone(l.Rooms[:n]), json: text, asked: l.Asked, answered: l.Answered, covered: uint16(1000 * l.Share)}
+	if n > 0 && (l.More || n < len(l.Rooms)) {
+		s.next = l.Rooms[n-1].Room.Name()
 	}
 	return s, nil
 }
@@ -318,23 +310,33 @@ func (g *Gateway) look(ctx context.Context, q directory.Query) (shown, error) {
 func (s *shown) frame(ref uint32) wire.Page {
 	return wire.Page{
 		Ref: ref, Asked: uint16(min(s.asked, 0xffff)), Answered: uint16(min(s.answered, 0xffff)), Covered: s.covered,
-		Next: s.next, JSON: listJSON(s.order),
+		Next: s.next, JSON: s.json,
 	}
 }
 
 // since is what differs from an earlier page.
 func (s *shown) since(old *shown) (changes []listed) {
-	for _, o := range s.order {
-		if was, ok := old.rooms[o.Room]; !ok || !alike(&was, &o) {
-			changes = append(changes, listed{OpenRoom: o, Open: true})
+	before, now := old.byRoom(), s.byRoom()
+	for i := range s.rooms {
+		o := &s.rooms[i]
+		if was := before[o.Room]; was == nil || !alike(was, o) {
+			changes = append(changes, listed{OpenRoom: *o, Open: true})
 		}
 	}
-	for _, o := range old.order {
-		if _, ok := s.rooms[o.Room]; !ok {
+	for _, o := range old.rooms {
+		if now[o.Room] == nil {
 			changes = append(changes, listed{OpenRoom: directory.OpenRoom{Room: o.Room}, Gone: true})
 		}
 	}
 	return changes
+}
+
+func (s *shown) byRoom() map[wire.RoomID]*directory.OpenRoom {
+	all := make(map[wire.RoomID]*directory.OpenRoom, len(s.rooms))
+	for i := range s.rooms {
+		all[s.rooms[i].Room] = &s.rooms[i]
+	}
+	return all
 }
 
 func alike(a, b *directory.OpenRoom) bool {
