@@ -31,18 +31,28 @@ func (c *conn) handleList(msg []byte) error {
 		return c.misuse(msg, err)
 	}
 	if e := c.id.mayList(f.Kind); e != nil {
-		c.sendError(f.Ref, 0, e)
+		c.refuseList(f.Ref, e)
 		return nil
 	}
 	if !c.lists.allow(time.Now()) || !c.beginList() {
-		c.g.metrics.lists.WithLabelValues("rate_limited").Inc()
-		c.sendError(f.Ref, 0, &wire.Error{Code: wire.CodeRateLimited, RetryMS: 250, Text: "one list at a time, and not too often"})
+		c.refuseList(f.Ref, &wire.Error{Code: wire.CodeRateLimited, RetryMS: 250, Text: "one list at a time, and not too often"})
 		return nil
 	}
 	if !c.g.begin(func() { c.list(f) }) {
 		c.endList()
+		c.refuseList(f.Ref, errClosing())
 	}
 	return nil
+}
+
+// refuseList answers a list or a browse with an error.
+func (c *conn) refuseList(ref uint32, e *wire.Error) {
+	c.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
+	c.sendError(ref, 0, e)
+}
+
+func errClosing() *wire.Error {
+	return &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "this gateway closes"}
 }
 
 func (c *conn) beginList() bool {
@@ -63,15 +73,9 @@ func (c *conn) list(f wire.List) {
 	defer c.endList()
 	ctx, cancel := context.WithTimeout(c.g.ctx, listWithin)
 	defer cancel()
-	most := min(int(f.Most), listMost)
-	if most == 0 {
-		most = listUsual
-	}
-	l, err := c.g.cfg.Directory.List(ctx, directory.Query{Kind: f.Kind, Most: most})
+	l, err := c.g.cfg.Directory.List(ctx, directory.Query{Kind: f.Kind, Most: pageSize(f.Most)})
 	if err != nil {
-		e := wire.CodeOf(err)
-		c.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
-		c.sendError(f.Ref, 0, e)
+		c.refuseList(f.Ref, wire.CodeOf(err))
 		return
 	}
 	c.g.metrics.lists.WithLabelValues("ok").Inc()

@@ -79,11 +79,10 @@ func (c *conn) handleBrowse(msg []byte) error {
 	case f.Watch:
 		e = c.subscribe(f.Ref, q)
 	case !c.g.begin(func() { c.browse(f.Ref, q) }):
-		e = &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "this gateway closes"}
+		e = errClosing()
 	}
 	if e != nil {
-		c.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
-		c.sendError(f.Ref, 0, e)
+		c.refuseList(f.Ref, e)
 	}
 	return nil
 }
@@ -116,9 +115,7 @@ func (c *conn) browse(ref uint32, q directory.Query) {
 	defer cancel()
 	s, err := c.g.look(ctx, q)
 	if err != nil {
-		e := wire.CodeOf(err)
-		c.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
-		c.sendError(ref, 0, e)
+		c.refuseList(ref, wire.CodeOf(err))
 		return
 	}
 	c.g.metrics.lists.WithLabelValues("ok").Inc()
@@ -288,8 +285,7 @@ func (l *lobby) refuse(all []*watch, e *wire.Error) {
 			continue
 		}
 		l.drop(w)
-		l.g.metrics.lists.WithLabelValues(e.Code.String()).Inc()
-		w.c.sendError(w.ref, 0, e)
+		w.c.refuseList(w.ref, e)
 	}
 }
 

@@ -242,6 +242,33 @@ func TestRefIsWatchedAgainDuringALook(t *testing.T) {
 	until(t, "nobody watches", func() bool { return testutil.ToFloat64(n.metrics.watches) == 0 })
 }
 
+// A gateway that closes says so to who asks for rooms.
+func TestClosingGatewayListsNothing(t *testing.T) {
+	n := start(t)
+	p := n.connect()
+	closed := func(is bool) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.closed = is
+	}
+	closed(true)
+	defer closed(false)
+	p.send(wire.List{Ref: 4, Kind: "chat"})
+	if e := p.nextError(wire.CodeUnavailable); e.Ref != 4 || e.RetryMS == 0 {
+		t.Errorf("list: %+v", e)
+	}
+	for ref, watch := range map[uint32]bool{5: false, 6: true} {
+		p.send(wire.Browse{Ref: ref, Watch: watch, Kind: "chat"})
+		if e := p.nextError(wire.CodeUnavailable); e.Ref != ref || e.RetryMS == 0 {
+			t.Errorf("browse, watching %t: %+v", watch, e)
+		}
+	}
+	n.pagesAre(0)
+	if got := testutil.ToFloat64(n.metrics.watches); got != 0 {
+		t.Errorf("%v watches", got)
+	}
+}
+
 // Frames are counted under their names.
 func TestFramesHaveNames(t *testing.T) {
 	for typ := wire.TypeHello; typ <= wire.TypeQuit; typ++ {
