@@ -111,8 +111,8 @@ func Build(ctx context.Context, dir string, names ...string) error {
 
 // built reports whether a system's programs are there.
 func built(dir, name string) bool {
-	// What is made last.
-	program := map[string]string{"limpet": "roomd", colyseus: colyseus + "/node_modules"}[name]
+	// What is made last; npm writes its own lock file once all else is in place.
+	program := map[string]string{"limpet": "roomd", colyseus: colyseus + "/node_modules/.package-lock.json"}[name]
 	_, err := os.Stat(filepath.Join(dir, cmp.Or(program, name)))
 	return err == nil
 }
