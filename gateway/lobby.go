@@ -24,7 +24,7 @@ const (
 type lobby struct {
 	g *Gateway
 
-	mu    sync.Mutex
+	mu    sync.Mutex        // after conn.mu; nothing is locked under it
 	pages map[pageKey]*page // guarded by mu
 }
 
@@ -122,27 +122,40 @@ func (c *conn) browse(ref uint32, q directory.Query) {
 	c.sendNow(encode(s.frame(ref)))
 }
 
-// subscribe adds a watch to its page, which answers it.
+// subscribe adds a watch to its page, which answers it. A new page is begun with
+// no lock held: Gateway.mu comes before conn.mu.
 func (c *conn) subscribe(ref uint32, q directory.Query) *wire.Error {
-	w := &watch{c: c, ref: ref}
+	l, w := &c.g.lobby, &watch{c: c, ref: ref}
+	isNew, e := c.keepWatch(w, q)
+	if e != nil || !isNew || c.g.begin(func() { l.run(w.page) }) {
+		return e
+	}
+	c.endWatch(w)
+	l.drop(w)
+	l.watching(w.page)
+	return errClosing()
+}
+
+// keepWatch puts a watch on its page. isNew: the page is to be begun.
+func (c *conn) keepWatch(w *watch, q directory.Query) (isNew bool, e *wire.Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.gone:
-		return wire.Refuse(wire.CodeTimeout, "the connection has ended")
-	case c.watches[ref] != nil:
-		return wire.Refuse(wire.CodeBadRequest, "there is a browse with that ref")
+		return false, wire.Refuse(wire.CodeTimeout, "the connection has ended")
+	case c.watches[w.ref] != nil:
+		return false, wire.Refuse(wire.CodeBadRequest, "there is a browse with that ref")
 	case len(c.watches) >= maxWatches:
-		return wire.Refuse(wire.CodeTooManyLists, "a connection may watch four lists: quit one")
+		return false, wire.Refuse(wire.CodeTooManyLists, "a connection may watch four lists: quit one")
 	}
-	if e := c.g.lobby.add(w, q); e != nil {
-		return e
+	if isNew, e = c.g.lobby.add(w, q); e != nil {
+		return false, e
 	}
 	if c.watches == nil {
 		c.watches = map[uint32]*watch{}
 	}
-	c.watches[ref] = w
-	return nil
+	c.watches[w.ref] = w
+	return isNew, nil
 }
 
 // endWatch forgets a watch. False: it was quit, and its ref may be another's.
@@ -156,20 +169,18 @@ func (c *conn) endWatch(w *watch) bool {
 	return true
 }
 
-func (l *lobby) add(w *watch, q directory.Query) *wire.Error {
+// add puts a watch on its page, which is made where there is none yet.
+func (l *lobby) add(w *watch, q directory.Query) (made bool, e *wire.Error) {
 	key := pageKey{q.Kind, q.Filter.Key(), q.After, q.Most}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.pages[key]
 	switch {
 	case p == nil && len(l.pages) >= maxPages, p != nil && len(p.watches) >= maxWatchers:
-		return &wire.Error{Code: wire.CodeBusy, RetryMS: 2000, Text: "too many lists are watched here"}
+		return false, &wire.Error{Code: wire.CodeBusy, RetryMS: 2000, Text: "too many lists are watched here"}
 	case p == nil:
 		p = &page{key: key, query: q, kick: make(chan struct{}, 1), watches: map[*watch]struct{}{}}
-		if !l.g.begin(func() { l.run(p) }) {
-			return &wire.Error{Code: wire.CodeUnavailable, RetryMS: 500, Text: "this gateway closes"}
-		}
-		l.pages[key] = p
+		l.pages[key], made = p, true
 	}
 	w.page = p
 	p.watches[w] = struct{}{}
@@ -178,7 +189,7 @@ func (l *lobby) add(w *watch, q directory.Query) *wire.Error {
 	case p.kick <- struct{}{}:
 	default:
 	}
-	return nil
+	return made, nil
 }
 
 func (l *lobby) drop(w *watch) {
