@@ -86,7 +86,7 @@ func TestRehearse(t *testing.T) {
 func TestOfflineLeavesAnOlderStoreAlone(t *testing.T) {
 	kind := brokerKind(rooms.Journal())
 	dir, room := playedStore(t, kind)
-	db, err := sql.Open("sqlite", filepath.Join(dir, sqlitestore.FileName))
+	db, err := sql.Open("sqlite", filepath.Join(dir, sqlitestore.FileName)+"?_pragma=busy_timeout(5000)") // its host is still there
 	if err != nil {
 		t.Fatal(err)
 	}
