@@ -8,6 +8,9 @@ import (
 
 const rlimitData = 2
 
+// CanLimitMemory says why Config.Memory can't be kept here; nil: it can.
+func CanLimitMemory() error { return nil }
+
 // limitData bounds the memory that this process can have mapped to write to. The
 // runtime reports the allocation that goes beyond it, with the goroutine that
 // asked for it.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -249,11 +248,8 @@ func signalled(err error) (syscall.Signal, bool) {
 
 // close frees what the host held for the child.
 func (p *process) close() {
-	for _, c := range []io.Closer{p.last, p.leash} {
-		if f, ok := c.(*os.File); ok && f != nil {
-			f.Close()
-		}
-	}
+	p.last.Close() // a nil one says so, and no more
+	p.leash.Close()
 	if p.box != nil {
 		p.box.close()
 	}

@@ -3,7 +3,6 @@ package isolate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -383,12 +382,4 @@ func (m *Metrics) died(kind string, d Death) {
 	if m != nil {
 		m.deaths.WithLabelValues(kind, d.Why, fmt.Sprint(len(d.Guilty) > 0)).Inc()
 	}
-}
-
-// Check says what is wrong with a configuration.
-func (c Config) Check() error {
-	if c.Slots < 1 || c.Silence <= 0 || c.Died == nil || c.Link == nil || c.Ops == nil || len(c.Command) == 0 {
-		return errors.New("isolate: configuration is not complete")
-	}
-	return nil
 }

@@ -31,7 +31,7 @@ type isolateFlags struct {
 func (i *isolateFlags) register(f *daemon.Flags) {
 	f.List(&i.kinds, "isolate", "KIND", "kinds that this host runs in a child process each, which is killed and started again when it hangs, crashes or "+
 		"grows too big, so that other kinds' rooms notice nothing")
-	f.Int(&i.memory, "isolate-memory", 0, 0, 1<<30, "memory that each of these processes may use, in MiB; one that uses more is ended; 0: what its container or the machine has")
+	f.Int(&i.memory, "isolate-memory", 0, 0, 1<<30, "memory that each of these processes may use, in MiB; one that uses more is ended (on Linux; refused elsewhere); 0: what its container or the machine has")
 	f.Int(&i.ports, "isolate-ports", 0, 0, 65_535-3*64, "the first of the ports of these processes, three each: for gossip, links and operations; 0: any free ones")
 }
 
@@ -50,6 +50,9 @@ func (i *isolateFlags) split(kinds []rooms.Kind) (own []rooms.Kind, err error) {
 		if !slices.Contains(served, name) {
 			return nil, fmt.Errorf("--isolate %s: this program serves %s", name, strings.Join(served, ", "))
 		}
+	}
+	if err := isolate.CanLimitMemory(); i.memory > 0 && err != nil {
+		return nil, fmt.Errorf("--isolate-memory: %w", err)
 	}
 	return own, nil
 }
