@@ -61,6 +61,12 @@ func TestIsolatedKind(t *testing.T) {
 		t.Logf("a room of another kind on the host answered %d times, after %s at most", n, slowest.Round(time.Millisecond))
 	}
 
+	// A rollout that watches the host hears of what went wrong in its child.
+	var state struct{ Failures struct{ Panics int } }
+	if err := json.Unmarshal([]byte(get(ctx, t, c.Hosts[0].Ops("/v1/restart?host=host-1"), "")), &state); err != nil || state.Failures.Panics < 5 {
+		t.Errorf("the host tells of %+v (%v), want five deaths of its child at least", state, err)
+	}
+
 	// A child restarts in place as a host does: it stays the same process.
 	now := isolated(ctx, t, c.Hosts[0])
 	was := epochOf(ctx, t, now, "faulty/beside")

@@ -26,8 +26,11 @@ type Config struct {
 	Node  directory.NodeID // this process, NAME#BOOT
 	Addr  string           // its link address, as gateways dial it
 	Kinds []rooms.Kind
-	Store snapshot.Store
-	Mesh  *link.Mesh // New registers this package's handlers on it, so it must not run yet
+	// Served are the kinds of which rollouts are confirmed here: also those that
+	// run in processes of their own; nil: Kinds.
+	Served []rooms.Kind
+	Store  snapshot.Store
+	Mesh   *link.Mesh // New registers this package's handlers on it, so it must not run yet
 
 	// Pressure says what the process must not take on any more; nil: nothing.
 	Pressure func() pressure.Level
@@ -195,7 +198,10 @@ func New(cfg Config) (*Host, error) {
 		}
 		h.kinds[k.Name] = k
 	}
-	h.versions = newVersions(h)
+	var err error
+	if h.versions, err = newVersions(h); err != nil {
+		return nil, err
+	}
 	h.metrics = newMetrics(cfg.Metrics, h)
 	h.lease = newLease(h)
 	h.claims = newBatcher("claim rooms", cfg.MaxActivations, cfg.Store.Claim)

@@ -22,6 +22,8 @@ func (i *isolation) admin(own daemon.Admin) daemon.Admin {
 			return i.drain(ctx, own, body)
 		case daemon.AdminDrainCancel, daemon.AdminDrainState:
 			return i.drainState(ctx, own, op, body)
+		case daemon.AdminRestartState:
+			return i.restartState(ctx, own, body)
 		}
 		return own(ctx, op, body)
 	}
@@ -89,6 +91,31 @@ func (i *isolation) drainState(ctx context.Context, own daemon.Admin, op string,
 		return nil
 	})
 	return all, err
+}
+
+// restartState counts what went wrong in the children too. What one that died had
+// counted went with it: its death stands for that.
+func (i *isolation) restartState(ctx context.Context, own daemon.Admin, body []byte) (any, error) {
+	mine, err := own(ctx, daemon.AdminRestartState, body)
+	if err != nil {
+		return nil, err
+	}
+	all := mine.(RestartState)
+	err = i.eachChild(func(node *directory.Node) error {
+		var s RestartState
+		if err := i.ask(ctx, node, daemon.AdminRestartState, body, &s); err != nil {
+			return err
+		}
+		all.Failures.add(s.Failures)
+		return nil
+	})
+	if err != nil && all.NotReady == "" { // it may be dying
+		all.NotReady = err.Error()
+	}
+	for _, s := range i.states() {
+		all.Failures.add(Failures{Panics: int64(s.Deaths)})
+	}
+	return all, nil
 }
 
 func (i *isolation) eachChild(do func(*directory.Node) error) error {

@@ -138,6 +138,9 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	if cfg.Inherited, err = inherited(p); err != nil {
 		return err
 	}
+	if child == nil {
+		cfg.Served = s.served
+	}
 	cfg.Shared = sharedFile(s.shared, s.cluster.Cluster, s.cluster.Name, cluster.Addr)
 	cfg.Adopted = cluster.Open
 	var coroner *directory.Coroner

@@ -48,13 +48,18 @@ type RestartState struct {
 	Failures Failures `json:"failures"`
 }
 
-// Failures are what went wrong with rooms' code and state in this process.
+// Failures are what went wrong with rooms' code and state in this process, and in
+// those of its isolated kinds.
 type Failures struct {
 	Loads  int64 `json:"loads"`  // rooms whose state did not load, or that did not start
-	Panics int64 `json:"panics"` // rooms whose code failed
+	Panics int64 `json:"panics"` // rooms whose code failed, and deaths of isolated kinds' processes
 	Stuck  int64 `json:"stuck"`  // calls of rooms' code that lasted longer than a second
 	// Refused are rooms whose checkpoint was refused: too big, or not encoded.
 	Refused int64 `json:"refused"`
+}
+
+func (f *Failures) add(g Failures) {
+	f.Loads, f.Panics, f.Stuck, f.Refused = f.Loads+g.Loads, f.Panics+g.Panics, f.Stuck+g.Stuck, f.Refused+g.Refused
 }
 
 // restarter restarts the process in place, when a signal or an operator says so.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -22,8 +23,9 @@ import (
 
 // versions are the kinds that can be written in the version before theirs.
 type versions struct {
-	host *Host
-	open map[string]*atomic.Bool // confirmed, by kind; static but for the values
+	host  *Host
+	kinds map[string]rooms.Kind   // of which the versions are; static
+	open  map[string]*atomic.Bool // confirmed, by kind; static but for the values
 }
 
 const (
@@ -31,14 +33,22 @@ const (
 	confirmedPoll = 5 * time.Second
 )
 
-func newVersions(h *Host) *versions {
-	v := &versions{host: h, open: map[string]*atomic.Bool{}}
-	for _, k := range h.kinds {
+// newVersions takes the host's kinds, and those that its program serves beside.
+func newVersions(h *Host) (*versions, error) {
+	v := &versions{host: h, kinds: maps.Clone(h.kinds), open: map[string]*atomic.Bool{}}
+	for _, k := range h.cfg.Served {
+		k, err := k.Checked()
+		if err != nil {
+			return nil, fmt.Errorf("room host: %w", err)
+		}
+		v.kinds[k.Name] = k
+	}
+	for _, k := range v.kinds {
 		if actor.Downgrades(k) {
 			v.open[k.Name] = new(atomic.Bool)
 		}
 	}
-	return v
+	return v, nil
 }
 
 // writes is the version in which a kind's state is written now.
@@ -68,7 +78,7 @@ func confirmation(k rooms.Kind) snapshot.Holder {
 func (v *versions) run(ctx context.Context) error {
 	for len(v.unconfirmed()) > 0 && ctx.Err() == nil {
 		for _, name := range v.unconfirmed() {
-			v.look(ctx, v.host.kinds[name])
+			v.look(ctx, v.kinds[name])
 		}
 		sleep(ctx, confirmedPoll)
 	}
@@ -97,11 +107,11 @@ func (v *versions) confirmed(k rooms.Kind) {
 }
 
 // Confirm says, in the store and so to all hosts, that no older build is to take
-// up the rooms of this host's kinds any more. It returns the kinds that it was
+// up the rooms of the kinds served here any more. It returns the kinds that it was
 // said of now.
 func (h *Host) Confirm(ctx context.Context) (names []string, err error) {
 	for _, name := range h.versions.unconfirmed() {
-		k := h.kinds[name]
+		k := h.versions.kinds[name]
 		err := h.cfg.Store.TakeLease(ctx, confirmation(k), confirmedFor)
 		if errors.Is(err, snapshot.ErrLeaseEnded) { // it was said before
 			err = h.cfg.Store.RenewLease(ctx, confirmation(k), confirmedFor)

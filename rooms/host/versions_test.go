@@ -149,3 +149,23 @@ func TestWhatTheNextProgramChanges(t *testing.T) {
 func kindAt(version, writes uint32) KindDescription {
 	return KindDescription{Kind: "k", StateVersion: version, Writes: writes}
 }
+
+// TestConfirmIsolatedKinds: a rollout of kinds that run in other processes is
+// confirmed by their host, which is the one that restarts.
+func TestConfirmIsolatedKinds(t *testing.T) {
+	mem := newMemStore()
+	own := tallyKind()
+	own.Name = "own"
+	a := startLinkedWith(t, mem, hostA, func(c *Config) { c.Served = []rooms.Kind{own, secondKind()} }, own)
+	child := startLinked(t, mem, hostB, secondKind())
+	if v := a.versions.writes(a.versions.kinds["tally"]); v != 0 {
+		t.Errorf("written in version %d before it is confirmed, want 0", v)
+	}
+	if names, err := a.Confirm(t.Context()); err != nil || len(names) != 1 || names[0] != "tally" {
+		t.Fatalf("confirmed %v, %v", names, err)
+	}
+	if v := a.versions.writes(a.versions.kinds["tally"]); v != 1 {
+		t.Errorf("written in version %d, want 1", v)
+	}
+	until(t, "the kind's process finds it confirmed", func() bool { return len(child.versions.unconfirmed()) == 0 })
+}
