@@ -213,7 +213,8 @@ export interface Client {
   rooms(kind: string, options?: ListOptions): Promise<RoomList>;
   /**
    * Shows a page of joinable rooms, and again whenever it has changed, about once a
-   * second at most, over all connections. `failed` hears why there is none now.
+   * second at most, over all connections. `failed` hears why there is none now, never
+   * before this has returned.
    * Returns a function that stops it.
    */
   watch(kind: string, options: ListOptions, show: (list: RoomList) => void, failed?: (err: LimpetError) => void): () => void;
