@@ -68,7 +68,7 @@ type serviceMetrics struct {
 	activations, failures, held, turnedDown       prometheus.Counter
 	evicted, entries, unsent, duplicates          prometheus.Counter
 	openFound, openCreated, openAsked, openMissed prometheus.Counter
-	openRefused, openSurplus                      prometheus.Counter
+	openRefused, openSurplus, openBusy            prometheus.Counter
 }
 
 func newServiceMetrics(r prometheus.Registerer, s *Service) serviceMetrics {
@@ -95,6 +95,7 @@ func newServiceMetrics(r prometheus.Registerer, s *Service) serviceMetrics {
 		openCreated: c("open_created", "Searches for any open room that made one."),
 		openAsked:   c("open_asked", "Hosts asked for their open rooms."),
 		openRefused: c("open_refused", "Seats that a room's host did not confirm to a search."),
+		openBusy:    c("open_busy", "Searches turned away because too many were under way, or too many kinds and pools searched."),
 		openSurplus: c("open_surplus", "Rooms that were made for searches while another one had a seat, because views differed."),
 		openMissed:  c("open_missed", "Hosts that did not list their open rooms in time."),
 	}

@@ -11,11 +11,15 @@ import (
 )
 
 const (
-	refreshEvery  = 250 * time.Millisecond // at most this often are hosts asked, and only for a search
+	// refreshEvery is how often hosts are asked for all their open rooms of a key,
+	// at most, and only for a search. Where that is more than can be kept, each
+	// search that finds nothing asks besides for what it wants.
+	refreshEvery  = 250 * time.Millisecond
 	refreshWithin = 200 * time.Millisecond
 	reserveWithin = 500 * time.Millisecond
 	maxOpenKeys   = 256  // kinds, or pools of them, that are searched
 	maxOpenRooms  = 4096 // of one key that are kept track of
+	maxOpenGone   = 256  // of one key: surplus rooms that were counted, and as many hidden ones
 	maxOpenWait   = 8192 // searches of one key under way
 	maxSeatTries  = 8    // rooms that may refuse one search a seat
 )
@@ -118,15 +122,17 @@ func (x *openIndex) enter(req *Request) (*openKey, error) {
 		}
 		x.dropIdleLocked()
 		if len(x.keys) >= maxOpenKeys {
+			x.s.metrics.openBusy.Inc()
 			return nil, &wire.Error{Code: wire.CodeBusy, RetryMS: 1000, Text: "too many kinds and pools are being searched"}
 		}
 		k = &openKey{
 			kind: req.Room.Kind(), pool: req.Filter.Pool, turn: make(chan struct{}, 1), rooms: map[wire.RoomID]*seating{},
-			surplus: newRecent[wire.RoomID, time.Time](maxOpenKeys), hidden: newRecent[wire.RoomID, hidden](maxOpenKeys),
+			surplus: newRecent[wire.RoomID, time.Time](maxOpenGone), hidden: newRecent[wire.RoomID, hidden](maxOpenGone),
 		}
 		x.keys[key] = k
 	}
 	if k.waiting >= maxOpenWait {
+		x.s.metrics.openBusy.Inc()
 		return nil, &wire.Error{Code: wire.CodeBusy, RetryMS: 200, Text: "too many search for a room of the kind"}
 	}
 	k.waiting++

@@ -187,6 +187,26 @@ func TestSurplusRoomsAreCounted(t *testing.T) {
 	}
 }
 
+// Searches above the bounds are turned away, and counted.
+func TestSearchesAreBounded(t *testing.T) {
+	c := newCluster(t, 1, 0)
+	x := c.hosts()[0].service.open
+	busy := func(want float64) {
+		t.Helper()
+		k, err := x.enter(&Request{Room: "arena/"})
+		if k != nil || wire.CodeOf(err).Code != wire.CodeBusy || testutil.ToFloat64(x.s.metrics.openBusy) != want {
+			t.Errorf("%v, %v turned away, want %v", err, testutil.ToFloat64(x.s.metrics.openBusy), want)
+		}
+	}
+	x.keys["arena/"] = &openKey{waiting: maxOpenWait}
+	busy(1)
+	delete(x.keys, "arena/")
+	for i := range maxOpenKeys {
+		x.keys[wire.RoomID(fmt.Sprint("k", i))] = &openKey{waiting: 1}
+	}
+	busy(2)
+}
+
 // Reports that come late, or in the wrong order, change nothing.
 func TestReportsAreOrdered(t *testing.T) {
 	k := &openKey{kind: "chat", rooms: map[wire.RoomID]*seating{}, surplus: newRecent[wire.RoomID, time.Time](8), hidden: newRecent[wire.RoomID, hidden](8)}
