@@ -147,6 +147,47 @@ func TestOtherProtocolIsRefused(t *testing.T) {
 	}
 }
 
+// A node whose probes are not answered says in a metric that it may be late
+// itself.
+func TestHealthScoreIsGathered(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	c := &cluster{t: t, claims: newClaims()}
+	home := c.startMembers(MembersConfig{Name: "home", Metrics: metrics})
+	score := func() float64 {
+		all, err := metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range all {
+			if f.GetName() == "limpet_members_health_score" {
+				return f.Metric[0].Gauge.GetValue()
+			}
+		}
+		return -1
+	}
+	if got := score(); got != 0 {
+		t.Errorf("score %v before there was anybody to probe", got)
+	}
+	cfg := memberlist.DefaultLocalConfig()
+	cfg.Name, cfg.BindAddr, cfg.BindPort, cfg.LogOutput = "mute#2", "127.0.0.1", 0, io.Discard
+	cfg.Delegate = delegate{m: home}
+	mute, err := memberlist.Create(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := sync.OnceFunc(func() {
+		if err := mute.Shutdown(); err != nil { // without a word to the others
+			t.Error(err)
+		}
+	})
+	t.Cleanup(down)
+	if _, err := mute.Join([]string{home.Addr()}); err != nil {
+		t.Fatal(err)
+	}
+	down()
+	c.until("the score rises", func() bool { return score() > 0 })
+}
+
 // counted is a counter's value for one label value.
 func counted(t *testing.T, r *prometheus.Registry, name, label string) (sum float64) {
 	t.Helper()
