@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -59,5 +60,43 @@ func TestConfigurationDocIsWhatTheProgramsSay(t *testing.T) {
 	}
 	if err := os.WriteFile(configurationDoc, []byte(now), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestOperationsTableHasAllEndpoints compares the table with what is registered.
+func TestOperationsTableHasAllEndpoints(t *testing.T) {
+	raw, err := os.ReadFile(configurationDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := regexp.MustCompile(`"((?:GET|POST) /v1/[a-z/]+)"`)
+	listed := regexp.MustCompile("`((?:GET|POST) /v1/[a-z/]+)")
+	has := map[string]bool{}
+	for _, m := range listed.FindAllStringSubmatch(string(raw), -1) {
+		has[m[1]] = true
+	}
+	found := 0
+	for _, dir := range []string{"internal/daemon", "internal/gatewayd", "rooms/host"} {
+		files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			code, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range pattern.FindAllStringSubmatch(string(code), -1) {
+				if found++; !has[m[1]] {
+					t.Errorf("%s registers %s, which the table lacks", file, m[1])
+				}
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("%d endpoints are registered", found)
 	}
 }

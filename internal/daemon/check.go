@@ -51,7 +51,7 @@ func IP(s string) error {
 func HTTPURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf("%q: want http://HOST:PORT", s)
+		return fmt.Errorf("%q: want http://HOST:PORT or https://HOST:PORT", s)
 	}
 	return nil
 }

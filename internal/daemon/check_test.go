@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -101,5 +102,16 @@ func TestClusterNeedsAKeyOffLoopback(t *testing.T) {
 		if _, err := flags.keys(zerolog.Nop()); (err == nil) != c.ok {
 			t.Errorf("gossip %s, link %q: %v", c.gossip, c.link, err)
 		}
+	}
+}
+
+func TestHTTPURLNamesBothSchemes(t *testing.T) {
+	for _, good := range []string{"http://127.0.0.1:7412", "https://host-1:7402"} {
+		if err := HTTPURL(good); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := HTTPURL("host-1:7402"); err == nil || !strings.Contains(err.Error(), "https://HOST:PORT") {
+		t.Errorf("%v", err)
 	}
 }

@@ -60,7 +60,7 @@ type Completeness struct {
 // NoAnswer is a host whose rooms the answer lacks.
 type NoAnswer struct {
 	Host  string `json:"host"`
-	Rooms uint64 `json:"rooms"` // as gossip has it, some seconds old
+	Rooms uint64 `json:"rooms"` // as gossip has it: seconds old, in large clusters minutes
 	Why   string `json:"why"`
 }
 
