@@ -1,5 +1,5 @@
 // Package certs makes, reads and checks the certificates of a cluster's
-// processes, and reads those that a gateway shows to players.
+// processes, and reads those that are shown to players and operators.
 //
 // A process is known by its certificate's name, which says which cluster it
 // belongs to, its role and its node's name. The certificates come from files,

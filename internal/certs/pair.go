@@ -17,7 +17,7 @@ const lookEvery = time.Second
 type Watch struct {
 	Log     zerolog.Logger
 	Metrics prometheus.Registerer // nil: none
-	What    string                // label: players or links
+	What    string                // label: players, operations or links
 }
 
 // watched reads files again when they have changed. What is there stays where
@@ -124,7 +124,7 @@ func (f *watched) nearsEnd(now time.Time) {
 	f.log.Warn().Str("for", f.what).Time("expires", f.until).Msg("the certificate runs out soon: put a new one in its place")
 }
 
-// Server is the TLS of a listener for players: certificate and key are read
+// Server is the TLS of a listener for players or operators: certificate and key are read
 // again when their files change.
 func Server(certFile, keyFile string, w Watch) (*tls.Config, error) {
 	var mu sync.Mutex

@@ -9,15 +9,16 @@ import (
 
 // Rebalancing moves rooms from hosts that carry clearly more than the mean to
 // hosts that carry less. Every host decides for itself, from what gossip says of
-// the others. So that hosts don't act twice on one difference, nor rooms swing:
+// the others, which is as old as reports are apart: 2 s in small clusters, 105 s
+// at 1,000 nodes. So that hosts don't act twice on one difference, nor rooms swing:
 //
 //   - Each of several hot hosts moves what it has above the mean, and gives each
 //     host below it a share of what that one lacks: its own excess out of all
 //     excess. Together they fill nobody above the mean.
 //   - It begins at a difference (balanceStart) that is well above the one at which
 //     it ends (balanceEnd), and by itself only if the difference stays.
-//   - A host waits after its moves until the others' reports must have them
-//     (balanceEvery).
+//   - A host waits after its moves until the others' reports can have them
+//     (balanceEvery); in clusters of more than some 60 nodes they come later.
 //   - A room that has just come stays (balanceStays).
 const (
 	balanceStart = 25 // percent of the mean: a host begins by itself

@@ -74,7 +74,7 @@ func TestBalancePlansNeverFillWhoMustTakeNothing(t *testing.T) {
 }
 
 // balanced simulates hosts that rebalance by themselves, on reports that are up
-// to some seconds old.
+// to some seconds old, as those of small clusters are.
 type balanced struct {
 	t     *testing.T
 	rand  *rand.Rand

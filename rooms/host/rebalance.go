@@ -14,7 +14,7 @@ import (
 
 const (
 	// balanceEvery is how often a host compares itself with the others: longer
-	// than their reports take to get here.
+	// than their reports take to get here, in clusters of up to some 60 nodes.
 	balanceEvery = 5 * time.Second
 	balanceStays = time.Minute // that a room which moved here is not moved on
 	balanceRate  = 10          // rooms a second, unless told otherwise
