@@ -59,7 +59,13 @@ func ParseFilter(text []byte) (Filter, error) {
 	if len(f.Labels) == 0 {
 		f.Labels = nil
 	}
-	return f, f.Check()
+	if err := f.Check(); err != nil {
+		return f, err
+	}
+	if n := len(f.JSON()); n > MaxFilter { // it is sent on in this form, where more may be escaped
+		return f, fmt.Errorf("filter of %d bytes, written out: want at most %d", n, MaxFilter)
+	}
+	return f, nil
 }
 
 // Check says what is wrong with a filter.
