@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,15 +139,15 @@ func TestEmptiedStoreAndALateWrite(t *testing.T) {
 				_, p, first := joined(t, h, id)
 				p.moves(1, 3)
 				p.waitAck(t, 3, 3)
-				late := false
+				var late atomic.Bool // writes come from several goroutines
 				h.store.onWrite(func() error {
-					for !late && mem.saved(id).claim.Epoch == first.at.Epoch {
+					for !late.Load() && mem.saved(id).claim.Epoch == first.at.Epoch {
 						time.Sleep(time.Millisecond) // until the store is emptied
 					}
-					for deadline := time.Now().Add(2 * time.Second); !late && mem.saved(id).claim.Epoch == 0 && time.Now().Before(deadline); {
+					for deadline := time.Now().Add(2 * time.Second); !late.Load() && mem.saved(id).claim.Epoch == 0 && time.Now().Before(deadline); {
 						time.Sleep(time.Millisecond) // until the room is claimed again
 					}
-					late = true
+					late.Store(true)
 					return nil
 				})
 				p.moves(4, 6)
