@@ -152,6 +152,9 @@ func TestPlacementBalances(t *testing.T) {
 		{"least-loaded", 3, 1.10}, {"least-loaded", 30, 1.15}, {"least-loaded", 200, 1.25},
 		{"hash", 3, 1.10}, {"hash", 30, 1.20}, {"random", 30, 1.20},
 	} {
+		if raceFactor > 1 && c.hosts > 30 {
+			continue // one goroutine: there is nothing to race with
+		}
 		hosts := someHosts(c.hosts)
 		for _, h := range hosts {
 			h.Placements = map[string]string{"chat": c.how}
