@@ -207,7 +207,7 @@ func TestPlacementByHashStays(t *testing.T) {
 // Whatever the hosts look like, a room is placed on one that may take it, or
 // the error is true.
 func TestPlacementKeepsTheRules(t *testing.T) {
-	for seed := range uint64(2000) {
+	for seed := range uint64(2000 / raceFactor) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		hosts := someHosts(1 + r.IntN(6))
 		how := []string{"", "hash", "random", "labels:region", "labels:region,gpu"}[r.IntN(5)]

@@ -171,6 +171,7 @@ func TestEmptiedStoreAndALateWrite(t *testing.T) {
 
 // A cold room that the store lost is not created anew for one who knows of it.
 func TestColdRoomThatTheStoreLost(t *testing.T) {
+	t.Parallel()
 	h := start(t, newMemStore(), "a#1", tallyKind(), fleetingKind())
 	for _, mode := range []wire.Mode{wire.ModeJoin, wire.ModeJoinOrCreate} {
 		if _, err := h.Activate(t.Context(), "tally/cold", mode, 5); wire.CodeOf(err).Code != wire.CodeStateLost {

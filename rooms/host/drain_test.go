@@ -143,6 +143,7 @@ func TestDrainWaitsForRounds(t *testing.T) {
 }
 
 func TestDrainWaitsForRoundsUpToALimit(t *testing.T) {
+	t.Parallel()
 	w := newDraining(t, patientKind(&atomic.Bool{}), 1)
 	if _, err := w.a.StartDrain(t.Context(), DrainOptions{Patience: 300 * time.Millisecond}); err != nil {
 		t.Fatal(err)

@@ -276,6 +276,7 @@ func TestShutdownSavesAndLetsGo(t *testing.T) {
 // A room whose code does not return can't be saved: shutdown says so by its
 // deadline.
 func TestShutdownGivesUpOnAStuckRoom(t *testing.T) {
+	t.Parallel()
 	hold := make(chan struct{})
 	k := tallyKind()
 	k.New = func() rooms.Handler { return &tally{hold: hold} }
@@ -334,6 +335,7 @@ func TestWatchdogTakesARoomOnce(t *testing.T) {
 // A room whose state is above the store's limit plays on and says that durable
 // acks pause, until it fits again.
 func TestRefusedCheckpoint(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t, newMemStore(), "a#1", tallyKind())
 		l, p, _ := joined(t, h, "tally/one")

@@ -105,6 +105,7 @@ func wired(t *testing.T, s storeFlags) (w *daemon.Wiring, readyz func() (status 
 }
 
 func TestReadyOnceTheStoreIsInspected(t *testing.T) {
+	t.Parallel()
 	evicts, _ := storetest.StartRedis(t, "--maxmemory-policy", "allkeys-lru")
 	fine, _ := storetest.StartRedis(t)
 	for name, tt := range map[string]struct {

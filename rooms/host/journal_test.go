@@ -74,6 +74,7 @@ func TestJournaledRoomGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestOutputWaitsForTheJournal(t *testing.T) {
+	t.Parallel()
 	h := start(t, newMemStore(), "a#1", brokerKind(rooms.Journal()))
 	activate(t, h.Host, "broker/one", wire.ModeJoinOrCreate, 0)
 	link := newPipe(h.Host)
@@ -101,6 +102,7 @@ func TestOutputWaitsForTheJournal(t *testing.T) {
 }
 
 func TestDegradingRoomPlaysOnAndReturnsToItsJournal(t *testing.T) {
+	t.Parallel()
 	mem := newMemStore()
 	h := start(t, mem, "a#1", brokerKind(rooms.Journal().Degrading()))
 	activate(t, h.Host, "broker/one", wire.ModeJoinOrCreate, 0)
@@ -234,6 +236,7 @@ func TestJournalThatLostItsTailIsMendedByACheckpoint(t *testing.T) {
 // A checkpoint that is saved in a journal's place does not hold the functions
 // that wait: what they say must be in the next one before it is heard.
 func TestWaitingFunctionsOutliveTheJournalsReplacement(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		input, says string
 		times       int

@@ -174,6 +174,7 @@ func journaled(k rooms.Kind) rooms.Kind {
 
 // Refusals leave the room where it was, as it was.
 func TestMoveRefused(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, w *moving){
 		"target drains":     func(t *testing.T, w *moving) { w.b.drains.on.Store(true) },
 		"target is down":    func(t *testing.T, w *moving) { w.b.crash() },
@@ -220,6 +221,7 @@ func (w *moving) breakAt(at moveStep, f func()) {
 }
 
 func TestSourceDiesInAMove(t *testing.T) {
+	t.Parallel()
 	for _, k := range []rooms.Kind{tallyKind(), fleetingKind(), journaled(tallyKind())} {
 		for _, at := range []moveStep{afterArrive, afterHand} {
 			t.Run(fmt.Sprint(k.Name, k.Durability.Journaled(), " ", at), func(t *testing.T) {
@@ -299,6 +301,7 @@ func TestTargetDiesInAMove(t *testing.T) {
 // The store falls silent at the hand-off: the room goes on at the source, and
 // what the store did is undone when it answers.
 func TestStoreSilentAtTheHandOff(t *testing.T) {
+	t.Parallel()
 	for i := range 4 {
 		done, k := i%2 == 0, tallyKind()
 		if i >= 2 {
@@ -388,6 +391,7 @@ func (w *moving) moveBy(t *testing.T, begin func(ctx context.Context, body []byt
 // target has found the room to be its own, and runs it. What it has confirmed
 // since must not be taken back.
 func TestBeginComesLate(t *testing.T) {
+	t.Parallel()
 	for _, k := range []rooms.Kind{tallyKind(), journaled(tallyKind()), fleetingKind()} {
 		t.Run(fmt.Sprint(k.Name, k.Durability.Journaled()), func(t *testing.T) {
 			w := newMoving(t, k)

@@ -77,7 +77,7 @@ func TestQuarantineIsKnownToAllHosts(t *testing.T) {
 func TestNotesOfTheStoreAreBounded(t *testing.T) {
 	f := newFaults()
 	now := time.Now()
-	for i := range 3 * poisonedInputs {
+	for i := range poisonedInputs + 100 {
 		f.add("k/a", actor.Poison{Member: 1, N: wire.Input(i)})
 		f.note("k/a", now.Add(time.Duration(i)*time.Second), false)
 	}

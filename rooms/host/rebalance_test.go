@@ -76,6 +76,7 @@ func TestRebalanceEvensOutAndStops(t *testing.T) {
 }
 
 func TestPolicyWaitsUntilTheDifferenceStays(t *testing.T) {
+	t.Parallel()
 	w := newUneven(t, tallyKind(), 20, nil)
 	w.a.balancer.round(t.Context())
 	w.a.balancer.round(t.Context())
@@ -96,6 +97,7 @@ func TestPolicyWaitsUntilTheDifferenceStays(t *testing.T) {
 }
 
 func TestRebalanceGivesWayToADrain(t *testing.T) {
+	t.Parallel()
 	w := newUneven(t, tallyKind(), 40, nil)
 	if _, err := w.a.Rebalance(BalanceOptions{Rate: 10}); err != nil {
 		t.Fatal(err)

@@ -108,6 +108,7 @@ func TestWhatIsNotDurableStaysSo(t *testing.T) {
 // TestRestartFallsBackToTheStore: whatever does not fit costs what a crash
 // would, for that room alone.
 func TestRestartFallsBackToTheStore(t *testing.T) {
+	t.Parallel()
 	older := tallyKind()
 	for name, c := range map[string]struct {
 		spoil          func(t *testing.T, w *handedOver)

@@ -41,6 +41,7 @@ func scanTable(t *testing.T, h *Host, text string) string {
 }
 
 func TestScanSeesWhatRoomsPublish(t *testing.T) {
+	t.Parallel()
 	h := startLinked(t, newMemStore(), "a#1", measuredKind(), tickingKind())
 	activate(t, h.Host, "measured/one", wire.ModeJoinOrCreate, 0)
 	activate(t, h.Host, "measured/two", wire.ModeJoinOrCreate, 0)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestSeatsAreReserved(t *testing.T) {
+	t.Parallel()
 	k := tallyKind()
 	k.MaxMembers = 2
 	h := startLinked(t, newMemStore(), "a#1", k)

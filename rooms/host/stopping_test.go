@@ -91,6 +91,7 @@ func (w *handedOver) waitInVain(t *testing.T, k rooms.Kind) {
 // TestJournaledRoomLeftWithoutAStore goes on from its journal: nobody has heard
 // what is not in there.
 func TestJournaledRoomLeftWithoutAStore(t *testing.T) {
+	t.Parallel()
 	w := &handedOver{moving: newMoving(t, journaled(tallyKind())), path: filepath.Join(t.TempDir(), "rooms")}
 	w.p.waitAck(t, 3, 3)
 	w.a.cfg.Shared = w.path
@@ -113,6 +114,7 @@ func TestJournaledRoomLeftWithoutAStore(t *testing.T) {
 
 // TestLeftRoomsThatAnotherHostHasTaken are that host's.
 func TestLeftRoomsThatAnotherHostHasTaken(t *testing.T) {
+	t.Parallel()
 	w := leaveWithoutStore(t, tallyKind())
 	until(t, "A's lease has ended", func() bool {
 		w.mem.mu.Lock()
@@ -130,6 +132,7 @@ func TestLeftRoomsThatAnotherHostHasTaken(t *testing.T) {
 }
 
 func TestDrainWaitsForTheStore(t *testing.T) {
+	t.Parallel()
 	w := newDraining(t, tallyKind(), 5)
 	w.a.store.fail(errDown)
 	until(t, "the store is away", w.a.storeAway)
@@ -148,6 +151,7 @@ func TestDrainWaitsForTheStore(t *testing.T) {
 }
 
 func TestDrainWithoutAStoreHasADeadline(t *testing.T) {
+	t.Parallel()
 	w := newDraining(t, tallyKind(), 2)
 	w.a.store.fail(errDown)
 	until(t, "the store is away", w.a.storeAway)

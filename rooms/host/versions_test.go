@@ -153,6 +153,7 @@ func kindAt(version, writes uint32) KindDescription {
 // TestConfirmIsolatedKinds: a rollout of kinds that run in other processes is
 // confirmed by their host, which is the one that restarts.
 func TestConfirmIsolatedKinds(t *testing.T) {
+	t.Parallel()
 	mem := newMemStore()
 	own := tallyKind()
 	own.Name = "own"
