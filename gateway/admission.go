@@ -14,6 +14,8 @@ import (
 // back, thousands of clients do so at once, and those who play already must not
 // wait for them.
 type admission struct {
+	every time.Duration // between connections, at the full rate; static
+
 	mu    sync.Mutex
 	doors turns  // connections taken; guarded by mu, as is the rest
 	seats bucket // joins and resumes
@@ -29,6 +31,7 @@ func newAdmission(l *Limits, secured bool) *admission {
 		every *= tlsCost
 	}
 	return &admission{
+		every: every,
 		doors: turns{every: every, slack: 100 * time.Millisecond},
 		seats: newBucket(l.Admits), queue: turns{every: time.Second / time.Duration(l.Admits)},
 	}
@@ -56,6 +59,13 @@ func (a *admission) door(now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.doors.take(now)
+}
+
+// slow has connections taken so many times more slowly than the gateway may.
+func (a *admission) slow(times float64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.doors.every = time.Duration(float64(a.every) * times)
 }
 
 // admitFirst is the share of a second's seats that is kept for resumes: who

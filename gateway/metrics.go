@@ -39,6 +39,8 @@ type metrics struct {
 	readsPaced prometheus.Counter
 
 	acceptsPaced prometheus.Counter
+	lateness     prometheus.Histogram
+	pace         prometheus.Gauge
 	turnedAway   *prometheus.CounterVec // what
 	pressed      *prometheus.CounterVec // what
 
@@ -104,6 +106,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Help: "From a join or resume to its answer.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11)}, []string{"what"})
 	m.findTime = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("find_seconds"),
 		Help: "From the loss of a room's host to its members being attached again.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)})
+	m.lateness = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("lateness_seconds"),
+		Help: "How late the gateway was with what was due, looked at 100 times a second.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12)})
+	m.pace = gauge("accept_pace", "Share of --accepts at which connections are taken: less than 1 while the gateway is late.")
+	m.pace.Set(1)
 	frames := vec("frames_total", "Client protocol frames, by direction and type.", "direction", "type")
 	writes := counter("socket_writes_total", "Write calls on players' sockets.")
 	m.acceptsPaced = counter("accepts_paced_total", "Connections that waited to be taken, since many came at once.")
@@ -114,7 +120,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m.resolve(frames)
 	m.drops.writes = writes
 	if r != nil {
-		r.MustRegister(append(all, m.joinTime, m.findTime)...)
+		r.MustRegister(append(all, m.joinTime, m.findTime, m.lateness)...)
 	}
 	return m
 }

@@ -36,6 +36,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	sweeping, stop := context.WithCancel(g.ctx)
 	defer stop()
 	g.begin(func() { g.sweep(sweeping) })
+	g.begin(func() { g.watchLateness(sweeping) })
 	g.begin(func() {
 		select {
 		case <-ctx.Done():
@@ -46,7 +47,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	})
 	ln = paced{ln, g, sweeping.Done()}
 	if g.cfg.TLS != nil {
-		ln = secured{ln, g.cfg.TLS}
+		ln = secured{ln, g.cfg.TLS, newOpening()}
 	}
 	err := srv.Serve(ln)
 	g.farewell() // also when the listener broke

@@ -11,7 +11,8 @@ import (
 // secured is a listener whose connections are TLS.
 type secured struct {
 	net.Listener
-	cfg *tls.Config
+	cfg     *tls.Config
+	opening opening
 }
 
 // Accept is net.Listener's. The handshake is the HTTP server's, in time.
@@ -24,7 +25,9 @@ func (s secured) Accept() (net.Conn, error) {
 	if !ok {
 		return tls.Server(nc, s.cfg), nil
 	}
-	return tls.Server(&ciphertext{TCPConn: t}, s.cfg), nil
+	c := &ciphertext{TCPConn: t}
+	c.place.of = s.opening
+	return tls.Server(c, s.cfg), nil
 }
 
 // ciphertext is the TCP connection under TLS. Once it holds, what TLS writes is
@@ -32,6 +35,7 @@ func (s secured) Accept() (net.Conn, error) {
 // record and come back for the rest, an outbox can.
 type ciphertext struct {
 	*net.TCPConn
+	place place // until it holds
 
 	mu    sync.Mutex
 	holds bool
@@ -52,6 +56,7 @@ func (c *ciphertext) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	if !c.holds {
 		c.mu.Unlock()
+		c.place.leave() // the peer may have to be waited for
 		return c.TCPConn.Write(p)
 	}
 	defer c.mu.Unlock()
@@ -68,6 +73,7 @@ func (c *ciphertext) Write(p []byte) (int, error) {
 
 // hold begins to keep what TLS writes.
 func (c *ciphertext) hold() {
+	c.place.finish()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.holds = true

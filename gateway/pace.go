@@ -1,0 +1,55 @@
+package gateway
+
+import (
+	"context"
+	"runtime"
+	"time"
+)
+
+// Who plays goes before who comes. The gateway measures how late it is with what
+// it has to do; while that is more than a player would notice, it takes fewer
+// connections, down to a share of its rate, and more again when it has recovered.
+const (
+	lateEvery  = 10 * time.Millisecond  // between looks
+	paceEvery  = 100 * time.Millisecond // between changes of the pace
+	lateAbove  = 8 * time.Millisecond   // what is too late
+	slowest    = 4                      // times the least time between connections
+	paceDown   = 1.5                    // of the time between connections, where it is too late
+	paceUp     = 0.9                    // and where it is not
+	looksAPace = int(paceEvery / lateEvery)
+)
+
+// watchLateness measures until ctx is done.
+func (g *Gateway) watchLateness(ctx context.Context) {
+	t := time.NewTimer(lateEvery)
+	defer t.Stop()
+	factor, worst := 1.0, time.Duration(0)
+	for look := 1; ; look++ {
+		due := time.Now().Add(lateEvery)
+		t.Reset(lateEvery)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		runtime.Gosched() // a timer's goroutine goes first: stand in line behind what is ready
+		late := max(0, time.Since(due))
+		g.metrics.lateness.Observe(late.Seconds())
+		if worst = max(worst, late); look%looksAPace != 0 {
+			continue
+		}
+		factor = nextPace(factor, worst)
+		g.admission.slow(factor)
+		g.metrics.pace.Set(1 / factor)
+		worst = 0
+	}
+}
+
+// nextPace is by how much connections are to be taken more slowly than the
+// gateway is allowed to, after a while in which it was at worst so late.
+func nextPace(factor float64, worst time.Duration) float64 {
+	if worst > lateAbove {
+		return min(slowest, factor*paceDown)
+	}
+	return max(1, factor*paceUp)
+}
