@@ -20,6 +20,7 @@ type drainFlags struct {
 	opsFlags
 	dryRun, watch, cancel bool
 	deadline, patience    time.Duration
+	pause                 time.Duration
 	rate, atOnce          int
 }
 
@@ -34,7 +35,8 @@ func (d *drainFlags) flags() *daemon.Flags {
 	f.Duration(&d.deadline, "deadline", 5*time.Minute, time.Second, 24*time.Hour, "rooms that have not moved by then stay, and the drain has failed")
 	f.Duration(&d.patience, "round-limit", 30*time.Second, 0, 24*time.Hour, "how long games may put the move off, to end a round")
 	f.Int(&d.rate, "rate", 200, 1, 100_000, "rooms a second, at most")
-	f.Int(&d.atOnce, "at-once", 4, 1, 64, "rooms that move at a time")
+	f.Int(&d.atOnce, "at-once", 8, 1, 64, "rooms that move at a time, at most")
+	f.Duration(&d.pause, "pause", 25*time.Millisecond, time.Millisecond, time.Minute, "rooms should stand still no longer than this: where they do, fewer move at a time, unless the deadline asks for more")
 	return f
 }
 
@@ -79,7 +81,7 @@ func (d *drainFlags) run(ctx context.Context, name string, out io.Writer) (bool,
 	order := struct {
 		Host string `json:"host"`
 		daemon.DrainOrder
-	}{name, daemon.DrainOrder{DryRun: d.dryRun, Deadline: d.deadline.Seconds(), Patience: max(d.patience.Seconds(), 0.001), Rate: float64(d.rate), AtOnce: d.atOnce}}
+	}{name, daemon.DrainOrder{DryRun: d.dryRun, Deadline: d.deadline.Seconds(), Patience: max(d.patience.Seconds(), 0.001), Rate: float64(d.rate), AtOnce: d.atOnce, Pause: d.pause.Seconds()}}
 	var a drainAnswer
 	if err := d.call(ctx, "/v1/drain", order, &a); err != nil {
 		return false, err

@@ -239,7 +239,7 @@ func (p *Process) Start() error {
 	cmd.Env = append(os.Environ(), "FAULT_FILE="+p.faultFile())
 	// No orphan survives a test that was killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	err = cmd.Start()
+	err = starts.start(cmd)
 	out.Close()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -61,7 +62,29 @@ func (p *proof) drain(ctx context.Context) error {
 	}
 	fmt.Printf("%-12s %d rooms in %.2f s, %d tries failed; rooms stood still p50 %.1f ms, p99 %.1f ms, max %.1f ms (aims: 10 s; 10, 50, 250 ms)\n",
 		"drain", s.Moved, s.Elapsed, s.Failures, s.Pause.P50, s.Pause.P99, s.Pause.Max)
+	if err := p.steps(ctx, p.cluster.Hosts[0]); err != nil {
+		return err
+	}
 	return p.serveAgain(ctx, "host-1")
+}
+
+// steps prints what a room's pause consists of, on average.
+func (p *proof) steps(ctx context.Context, h *cluster.Process) error {
+	text, err := h.Metrics(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-12s on average", "drain")
+	for _, step := range []string{"pack", "send", "hand_off", "begin"} {
+		var sum, n float64
+		for line := range strings.Lines(text) {
+			fmt.Sscanf(line, `limpet_host_move_step_seconds_sum{step="`+step+`"} %g`, &sum)
+			fmt.Sscanf(line, `limpet_host_move_step_seconds_count{step="`+step+`"} %g`, &n)
+		}
+		fmt.Printf(", %s %.1f ms", strings.ReplaceAll(step, "_", " "), 1000*sum/max(n, 1))
+	}
+	fmt.Println()
+	return nil
 }
 
 // cancel ends a drain half-way.

@@ -68,6 +68,7 @@ type DrainOrder struct {
 	Patience float64 `json:"patience,omitempty"` // seconds that rooms' code may put a move off
 	Rate     float64 `json:"rate,omitempty"`     // rooms a second
 	AtOnce   int     `json:"at_once,omitempty"`
+	Pause    float64 `json:"pause,omitempty"` // seconds that rooms should not stand still for longer than
 }
 
 // RestartOrder has a host restart in place.

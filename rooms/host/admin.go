@@ -90,15 +90,15 @@ func (h *Host) drainOrdered(ctx context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &q); err != nil {
 		return nil, wire.Refuse(wire.CodeBadRequest, "drain: "+err.Error())
 	}
-	if q.Deadline < 0 || q.Patience < 0 || q.Rate < 0 || q.AtOnce < 0 || q.Deadline > 86400 || q.AtOnce > 64 {
-		return nil, wire.Refuse(wire.CodeBadRequest, "drain: want a deadline of at most a day, at most 64 rooms at once, nothing negative")
+	if q.Deadline < 0 || q.Patience < 0 || q.Rate < 0 || q.AtOnce < 0 || q.Pause < 0 || q.Deadline > 86400 || q.Pause > 60 || q.AtOnce > 64 {
+		return nil, wire.Refuse(wire.CodeBadRequest, "drain: want a deadline of at most a day, a pause of at most a minute, at most 64 rooms at once, nothing negative")
 	}
 	if q.DryRun {
 		p, err := h.Plan(ctx)
 		return drainAnswer{Plan: p}, err
 	}
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	p, err := h.StartDrain(ctx, DrainOptions{Deadline: seconds(q.Deadline), Patience: seconds(q.Patience), Rate: q.Rate, AtOnce: q.AtOnce})
+	p, err := h.StartDrain(ctx, DrainOptions{Deadline: seconds(q.Deadline), Patience: seconds(q.Patience), Rate: q.Rate, AtOnce: q.AtOnce, Pause: seconds(q.Pause)})
 	if err != nil {
 		return nil, err
 	}

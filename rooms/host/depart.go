@@ -32,7 +32,23 @@ type departure struct {
 	done  chan error // capacity 1
 	loc   directory.Location
 	began time.Time     // when the room stood still
-	pause time.Duration // for how long
+	step  time.Time     // when the step under way began
+	pause time.Duration // for how long the room stood still
+}
+
+// The steps of a move, during which its room stands still.
+const (
+	stepPack    = "pack"     // ends what is under way, and encodes the room
+	stepSend    = "send"     // to the target, which prepares its copy
+	stepHandOff = "hand_off" // of the claim, in the store
+	stepBegin   = "begin"    // the target's copy
+)
+
+// took ends a step.
+func (d *departure) took(r *room, step string) {
+	now := time.Now()
+	r.host.metrics.moveSteps[step].Observe(now.Sub(d.step).Seconds())
+	d.step = now
 }
 
 // caller is what a departure needs of a link; *link.Link is one.
@@ -105,7 +121,7 @@ func (r *room) depart(now time.Time, d *departure) error {
 		d.done <- err
 		return r.failed()
 	}
-	d.began = now
+	d.began, d.step = now, now
 	if stays, over := r.settleJournal(); stays != nil || over != nil {
 		d.done <- errors.Join(stays, over)
 		return over
@@ -119,6 +135,7 @@ func (r *room) depart(now time.Time, d *departure) error {
 	before := r.save
 	out, err := r.pack(now)
 	if err == nil {
+		d.took(r, stepPack)
 		fault.Point("move.packed")
 		var next snapshot.Claim
 		if next, err = r.pass(d, out); err == nil {
@@ -191,6 +208,7 @@ func (r *room) pass(d *departure, out *parcel) (snapshot.Claim, error) {
 		r.forget(d, out)
 		return snapshot.Claim{}, fmt.Errorf("send room: %w", err)
 	}
+	d.took(r, stepSend)
 	fault.Point("move.sent")
 	req := snapshot.HandOffRequest{Claim: r.claim, Holder: holder, Nonce: out.nonce, Seq: out.save.Seq, Data: out.save.Data, Journal: out.save.Journal}
 	next, err := r.handOff(d, out, req)
@@ -198,6 +216,7 @@ func (r *room) pass(d *departure, out *parcel) (snapshot.Claim, error) {
 		r.forget(d, out)
 		return snapshot.Claim{}, fmt.Errorf("hand room off: %w", err)
 	}
+	d.took(r, stepHandOff)
 	return next, nil
 }
 
@@ -343,6 +362,7 @@ func (r *room) follow(d *departure, out *parcel, next snapshot.Claim) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), beginWithin)
 	defer cancel()
 	_, err := d.link.Call(ctx, callBegin, encodeCall(beginCall{uint64(out.nonce), next.Epoch}))
+	d.took(r, stepBegin)
 	fault.Point("move.begun")
 	if notStarted(err) {
 		return r.takenBack(d, next, err)

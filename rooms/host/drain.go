@@ -20,7 +20,8 @@ const maxPauses = 100_000
 type DrainOptions struct {
 	Deadline time.Duration // then what is left stays, and the drain has failed; default 5 min
 	Rate     float64       // rooms a second at most; default 200
-	AtOnce   int           // rooms under way at a time; default 4
+	AtOnce   int           // rooms under way at a time, at most; default 8
+	Pause    time.Duration // that rooms should not stand still for longer than: fewer move at a time then; default 25 ms
 	Patience time.Duration // how long rooms' code may put a move off; default half the deadline, at most 30 s
 	// Lonely has the drain give up where no host has taken a room for so long;
 	// 0: it waits for one until the deadline.
@@ -29,7 +30,8 @@ type DrainOptions struct {
 
 func (o *DrainOptions) setDefaults() {
 	setDefault(&o.Deadline, 5*time.Minute)
-	setDefault(&o.AtOnce, 4)
+	setDefault(&o.AtOnce, 8)
+	setDefault(&o.Pause, 25*time.Millisecond)
 	setDefault(&o.Patience, min(o.Deadline/2, 30*time.Second))
 	if o.Rate <= 0 {
 		o.Rate = 200
@@ -228,26 +230,20 @@ var (
 )
 
 func (d *drain) moveAll(ctx context.Context, moving *sync.WaitGroup) error {
-	slots := make(chan struct{}, d.opts.AtOnce)
-	pace := time.Duration(float64(time.Second) / d.opts.Rate)
-	next := time.Now()
+	pace := newPace(d.opts, time.Now())
 	for {
 		if d.awaitStore(ctx); ctx.Err() != nil && d.host.storeAway() {
 			return errNoStore
 		}
 		due := d.due(time.Now())
 		for _, r := range due {
-			// A pause that was overslept is not made up for beyond a tick of it.
-			next = later(next.Add(pace), time.Now().Add(-drainPoll))
-			sleep(ctx, time.Until(next.Add(-pace)))
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
+			if !pace.start(ctx, d.host.Load().Rooms) {
 				return errDeadline
 			}
 			moving.Go(func() {
-				defer func() { <-slots }()
-				d.move(ctx, r)
+				began := time.Now()
+				stood := d.move(ctx, r)
+				pace.ended(began, stood, d.host.Load().Rooms)
 			})
 		}
 		switch {
@@ -314,10 +310,11 @@ func (d *drain) due(now time.Time) []*room {
 	return due
 }
 
-// move tries one room once.
-func (d *drain) move(ctx context.Context, r *room) {
+// move tries one room once, and reports for how long that stood still; 0: it has
+// not moved.
+func (d *drain) move(ctx context.Context, r *room) time.Duration {
 	if ctx.Err() != nil {
-		return
+		return 0
 	}
 	patience := max(0, d.opts.Patience-time.Since(d.began))
 	m, err := d.host.moveSomewhere(ctx, r, patience)
@@ -331,7 +328,7 @@ func (d *drain) move(ctx context.Context, r *room) {
 		if err == nil && len(d.pauses) < maxPauses {
 			d.pauses = append(d.pauses, m.Pause)
 		}
-		return
+		return m.Pause
 	}
 	if b != nil {
 		b.busy, b.Tries, b.Error = false, b.Tries+1, err.Error()
@@ -341,6 +338,7 @@ func (d *drain) move(ctx context.Context, r *room) {
 		d.lastOK = time.Now() // it waits for nobody else
 	}
 	d.failures++
+	return 0
 }
 
 // moveTries are hosts that may turn one room down in a row.

@@ -35,6 +35,7 @@ type metrics struct {
 	appendFails prometheus.Counter
 	aside       *prometheus.CounterVec
 	moves       *prometheus.CounterVec
+	moveSteps   map[string]prometheus.Observer // by moveSteps; static
 	arrived     *prometheus.CounterVec
 	adopted     *prometheus.CounterVec
 }
@@ -94,6 +95,12 @@ func newMetrics(reg prometheus.Registerer, h *Host) *metrics {
 		peer.KindLeave: "leave", peer.KindDetach: "detach", peer.KindRelease: "release",
 	} {
 		m.in[k] = in.WithLabelValues(name)
+	}
+	m.moveSteps = map[string]prometheus.Observer{}
+	steps := f.labelled("limpet_host_move_step_seconds", "How long each step of a move took, during which its room stood still.",
+		prometheus.ExponentialBuckets(0.0001, 2, 16), "step")
+	for _, name := range []string{stepPack, stepSend, stepHandOff, stepBegin} {
+		m.moveSteps[name] = steps.WithLabelValues(name)
 	}
 	f.add(&liveCollector{h})
 	m.addKinds(f, h)
@@ -303,7 +310,11 @@ func (f factory) single(name, help string, buckets []float64) prometheus.Histogr
 }
 
 func (f factory) histogram(name, help string, buckets []float64) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, []string{"kind"})
+	return f.labelled(name, help, buckets, "kind")
+}
+
+func (f factory) labelled(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, []string{label})
 	f.add(h)
 	return h
 }
