@@ -35,7 +35,7 @@ func TestOfflineErrors(t *testing.T) {
 		{[]string{"rehearse", "--data", none}, 2, "no store in " + none},
 		{[]string{"replay", "--data", none, "arena/7"}, 2, "no store in " + none},
 		{[]string{"replay", "--data", none, "--to", "x", "arena/7"}, 2, "--to"},
-		{[]string{"replay", "--data", none, "other/7"}, 2, "not served"},
+		{[]string{"replay", "--data", none, "other/7"}, 2, "not served by this program, which serves arena, board, chat; --roomd"},
 	} {
 		status, out, errOut := say(tt.args...)
 		if status != tt.status || out != "" || !strings.Contains(errOut, tt.says) {

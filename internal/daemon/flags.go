@@ -262,7 +262,7 @@ func (f *Flags) Help(w io.Writer) {
 	if f.usage != "" {
 		usage += " " + f.usage
 	}
-	fmt.Fprintf(w, "%s\n\nUsage: %s [flags]\n", f.about, usage)
+	fmt.Fprintf(w, "%s\n\nUsage: %s [flags]\n", strings.Join(wrapped(f.about, helpWidth+6), "\n"), usage)
 	if len(f.order) == 0 {
 		return
 	}

@@ -2,24 +2,18 @@ package daemon
 
 import "runtime/debug"
 
-const module = "github.com/limpet-games/limpet"
-
-// Version is the module's version in this build: a tag, or the revision it was
-// built from, with "+dirty" for uncommitted changes. "devel" where neither is
-// known, as under go run.
+// Version is the version of the program that this is, so of a game's own where a
+// game has one: a tag, or the revision it was built from, with "+dirty" for
+// uncommitted changes. "devel" where neither is known, as under go run.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"
 	}
-	if info.Main.Path != module { // a game's own program
-		for _, d := range info.Deps {
-			if d.Path == module {
-				return d.Version
-			}
-		}
-		return "devel"
-	}
+	return versionOf(info)
+}
+
+func versionOf(info *debug.BuildInfo) string {
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
 	}

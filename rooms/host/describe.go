@@ -56,14 +56,14 @@ func describeKinds(kinds map[string]rooms.Kind) Description {
 }
 
 // describe prints what the program serves, for those who are about to deploy it.
-func describe(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int {
-	f := daemon.NewFlags("roomd describe", "Prints the program's build and the kinds that it serves, as JSON.")
+func describe(program string, args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int {
+	f := daemon.NewFlags(program, "Prints the program's build and the kinds that it serves, as JSON.")
 	f.Out, f.Err = out, errOut
 	if status, ok := f.Parse(args); !ok {
 		return status
 	}
 	if err := json.NewEncoder(out).Encode(describeKinds(kinds)); err != nil {
-		fmt.Fprintf(errOut, "roomd describe: %v\n", err)
+		fmt.Fprintf(errOut, "%s: %v\n", program, err)
 		return 1
 	}
 	return 0

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -22,7 +23,12 @@ import (
 // Main is a whole room host: a program's main function calls it with the kinds
 // that it serves. It reads its settings from flags and environment, runs until
 // it is told to stop by SIGINT or SIGTERM, and exits.
-func Main(kinds ...rooms.Kind) { os.Exit(Command(os.Args[1:], os.Stdout, os.Stderr, kinds...)) }
+//
+// With "rehearse", "replay" or "describe" as the first argument the program does
+// something else instead; their --help says what.
+func Main(kinds ...rooms.Kind) {
+	os.Exit(command(filepath.Base(os.Args[0]), os.Args[1:], os.Stdout, os.Stderr, kinds))
+}
 
 // settings of a room host's process.
 type settings struct {
@@ -46,8 +52,8 @@ type settings struct {
 	restartWithin time.Duration
 }
 
-func newFlags(s *settings) *daemon.Flags {
-	f := daemon.NewFlags("roomd", "Runs rooms: keeps their state in memory, saves it, and takes rooms over from hosts that died.")
+func newFlags(program string, s *settings) *daemon.Flags {
+	f := daemon.NewFlags(program, "Runs rooms: keeps their state in memory, saves it, and takes rooms over from hosts that died.")
 	s.cluster.Register(f, "127.0.0.1:7400", "127.0.0.1:7401")
 	s.store.register(f)
 	f.Int(&s.host.MaxRooms, "max-rooms", 20_000, 1, 1_000_000, "live rooms; more are placed elsewhere or turned away as unavailable")
@@ -73,15 +79,19 @@ func newFlags(s *settings) *daemon.Flags {
 	return f
 }
 
-// Command is Main with the arguments given. "rehearse", "replay" and "describe" as
-// the first do something else instead (see their --help); it returns the exit status: 0
-// after a clean end, 1 after a failure, 2 for a wrong setting.
+// Command is Main with the arguments given. It returns the exit status: 0 after a
+// clean end, 1 after a failure, 2 for a wrong setting.
 func Command(args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
-	if status, ran := runOffline(args, out, errOut, kinds); ran {
+	return command("roomd", args, out, errOut, kinds)
+}
+
+// command speaks of the program by the name under which it was started.
+func command(program string, args []string, out, errOut io.Writer, kinds []rooms.Kind) int {
+	if status, ran := runOffline(program, args, out, errOut, kinds); ran {
 		return status
 	}
 	var s settings
-	f := newFlags(&s)
+	f := newFlags(program, &s)
 	f.Out, f.Err = out, errOut
 	if status, ok := f.Parse(args); !ok {
 		return status

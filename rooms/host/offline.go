@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -23,14 +26,14 @@ import (
 
 // offline is what a room host's program does beside hosting, told by its first
 // argument.
-var offline = map[string]func(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int{
+var offline = map[string]func(program string, args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int{
 	"rehearse": rehearse,
 	"replay":   replay,
 	"describe": describe,
 }
 
 // runOffline runs one of them, if that is what the arguments ask for.
-func runOffline(args []string, out, errOut io.Writer, kinds []rooms.Kind) (status int, ran bool) {
+func runOffline(program string, args []string, out, errOut io.Writer, kinds []rooms.Kind) (status int, ran bool) {
 	if len(args) == 0 || offline[args[0]] == nil {
 		return 0, false
 	}
@@ -38,12 +41,12 @@ func runOffline(args []string, out, errOut io.Writer, kinds []rooms.Kind) (statu
 	for _, k := range kinds {
 		k, err := k.Checked()
 		if err != nil {
-			fmt.Fprintf(errOut, "roomd %s: %v\n", args[0], err)
+			fmt.Fprintf(errOut, "%s %s: %v\n", program, args[0], err)
 			return daemon.ExitUsage, true
 		}
 		served[k.Name] = k
 	}
-	return offline[args[0]](args[1:], out, errOut, served), true
+	return offline[args[0]](program+" "+args[0], args[1:], out, errOut, served), true
 }
 
 // openStored opens a store to read it. A directory has to hold one.
@@ -87,10 +90,11 @@ type rehearsal struct {
 
 // rehearse loads every room of a store into this program, without claiming or
 // writing anything.
-func rehearse(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int {
+func rehearse(program string, args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int {
 	var s storeFlags
 	var asJSON, others bool
-	f := daemon.NewFlags("roomd rehearse", "Loads every room of a store into this program, read only, and says which would not load. Exits with 1 if any.")
+	f := daemon.NewFlags(program, "Loads every room of a store into this program, read only, and says which would not load. Exits with 1 if any. "+
+		"limpet rehearse --roomd PACKAGE-OR-BINARY does it in another program, as in that of your own game.")
 	f.Out, f.Err = out, errOut
 	s.register(f)
 	f.Bool(&asJSON, "json", "print a JSON line for each room")
@@ -121,7 +125,7 @@ func rehearse(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind)
 		return r.print(out, asJSON)
 	})
 	if err != nil {
-		fmt.Fprintf(errOut, "roomd rehearse: %v\n", err)
+		fmt.Fprintf(errOut, "%s: %v\n", program, err)
 		return 1
 	}
 	if !asJSON {
@@ -259,12 +263,19 @@ type step struct {
 // errFar ends a replay that has come far enough.
 var errFar = errors.New("far enough")
 
+// errNotServed is about a room of a kind that this program does not know.
+func errNotServed(kind string, kinds map[string]rooms.Kind) error {
+	return fmt.Errorf("kind %s is not served by this program, which serves %s; --roomd of limpet names another",
+		kind, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
+}
+
 // replay runs a room's journal from its checkpoint on, and prints each event.
-func replay(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int {
+func replay(program string, args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) int {
 	var s storeFlags
 	var states, ticks bool
 	to := 0
-	f := daemon.NewFlags("roomd replay", "Runs the journal of a room in this program, from its checkpoint on, and prints each event as a JSON line. Nothing is written.")
+	f := daemon.NewFlags(program, "Runs the journal of a room in this program, from its checkpoint on, and prints each event as a JSON line. Nothing is written. "+
+		"limpet replay --roomd PACKAGE-OR-BINARY does it in another program, as in that of your own game.")
 	f.Operands("KIND/ROOM", 1, 1)
 	f.Out, f.Err = out, errOut
 	s.register(f)
@@ -283,7 +294,7 @@ func replay(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) i
 	}
 	k, served := kinds[room.Kind()]
 	if !served {
-		return f.Bad(fmt.Errorf("kind %s is not served by this program", room.Kind()))
+		return f.Bad(errNotServed(room.Kind(), kinds))
 	}
 	store, err := s.openStored(context.Background())
 	if err != nil {
@@ -292,7 +303,7 @@ func replay(args []string, out, errOut io.Writer, kinds map[string]rooms.Kind) i
 	defer store.Shut()
 	p := replayer{out: json.NewEncoder(out), states: states, ticks: ticks, to: wire.Seq(to)}
 	if err := p.run(store, k, room); err != nil {
-		fmt.Fprintf(errOut, "roomd replay: %v\n", err)
+		fmt.Fprintf(errOut, "%s: %v\n", program, err)
 		return 1
 	}
 	return 0
