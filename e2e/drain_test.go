@@ -102,6 +102,7 @@ func (c *crowd) roomsOf(ctx context.Context, t *testing.T) map[string]int {
 // hand, and restarts all hosts one after the other, under load: nothing is
 // lost, nobody is told of a rewind or a gap, and no socket closes.
 func TestDrainAndRoll(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	c := startCrowd(ctx, t, 3, 2, 150, 4, 3)
@@ -205,6 +206,7 @@ func TestJournaledRoomsMove(t *testing.T) {
 // TestHostsDieInDrains kills the host that drains, and a host that rooms move
 // to, in the middle of it.
 func TestHostsDieInDrains(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	c := startCrowd(ctx, t, 3, 2, 90, 4, 3)
@@ -232,6 +234,7 @@ func TestHostsDieInDrains(t *testing.T) {
 // TestGatewayDrain ends a gateway with a spread: its clients come back through
 // the other one, and resume.
 func TestGatewayDrain(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := startCrowd(ctx, t, 2, 2, 30, 4, 3)

@@ -18,6 +18,7 @@ import (
 // host, a gateway and Redis are killed, and then holds every room's book
 // against what its clients sent and saw.
 func TestNothingIsLost(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	c := startCluster(t, 3, 2)

@@ -24,6 +24,7 @@ import (
 // room's code can: its rooms come back without the input at fault, whose sender
 // hears of it, and a room of another kind on the same host notices nothing.
 func TestIsolatedKind(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	c := startClusterOf(t, cluster.Config{Roomd: program(t, "e2e/roomd"), Hosts: 1, Gateways: 1,

@@ -20,6 +20,7 @@ import (
 // no member is rewound or misses anything, each hears every input of its room
 // exactly once and in one order, and every input is applied exactly once.
 func TestJournaledRoomsNeverGoBack(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	c := startCluster(t, 3, 2)

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/limpet-games/limpet/e2e/cluster"
 )
 
 // balanceStatus is what a host says of rebalancing.
@@ -26,10 +28,10 @@ type balanceAnswer struct {
 // policy on: rooms move there by themselves, at the pace, until the loads are
 // even; nothing is lost, nobody is told of a rewind or a gap, no socket closes.
 func TestHostJoinsUnderLoad(t *testing.T) {
-	t.Setenv("LIMPET_REBALANCE", "true")
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cl := startCluster(t, 3, 2)
+	cl := startClusterOf(t, cluster.Config{Roomd: program(t, "e2e/roomd"), Hosts: 3, Gateways: 2, Host: []string{"--rebalance"}})
 	cl.Hosts[2].Signal(syscall.SIGTERM)
 	c := crowdOn(ctx, t, cl, "ledger", 90, 2, 3)
 	if n := c.roomsOf(ctx, t); n["host-3"] != 0 || n["host-1"]+n["host-2"] != 90 {

@@ -43,6 +43,7 @@ func (c *crowd) rollout(ctx context.Context, limpet string, args ...string) (str
 // load; then one whose rooms fail, which stops at the first host; then goes
 // back. No input is lost on the way.
 func TestRolloutHaltsAtABadBuild(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
@@ -82,6 +83,7 @@ func TestRolloutHaltsAtABadBuild(t *testing.T) {
 // rooms played, moved and restored there, and goes back to the former build: until
 // it is confirmed, the new one writes what the former one reads.
 func TestRolloutGoesBack(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
@@ -165,6 +167,7 @@ func wantKindUnavailable(ctx context.Context, t *testing.T, c *crowd) {
 // TestRolloutOfGateways restarts all gateways by a rollout, under load: their
 // clients come back spread over time, where they were.
 func TestRolloutOfGateways(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	limpet := program(t, "cmd/limpet")

@@ -14,6 +14,7 @@ import (
 // and its next process takes them up when Redis is back: nothing is lost, though
 // the store has not seen the last of it.
 func TestHostStoppedWithoutAStore(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cl := startClusterOf(t, cluster.Config{Roomd: program(t, "e2e/roomd"), Hosts: 2, Gateways: 2, Host: []string{"--drain-deadline", "2s"}})

@@ -19,12 +19,14 @@ import (
 // applied input is told to all, every joiner gets full state.
 type story struct {
 	epoch, seq uint64
+	value      uint64 // of what takes no number
 	order      []Input
 	records    map[string]*Record
 	names      []string
 	place      map[string]*Event // what a join would say now: seq and count
 	saved      struct {
 		seq     uint64
+		value   uint64
 		order   int
 		applied map[string]uint64
 		count   map[string]uint64
@@ -77,7 +79,20 @@ func (s *story) tell(client string, e Event) {
 
 func (s *story) full(client string) {
 	s.seq++
-	s.tell(client, Event{State: s.state(), Payload: fmt.Sprint("state for ", client)})
+	s.tell(client, Event{State: s.state(), Place: uint64(len(s.order)), Payload: fmt.Sprint("state for ", client)})
+}
+
+// whisper tells all members the next value, as the latest of a key and ephemerally.
+func (s *story) whisper() {
+	s.value++
+	for _, name := range s.names {
+		if s.records[name].Closed {
+			continue
+		}
+		for _, stream := range []string{"latest 1", Ephemeral} {
+			s.add(name, Event{Kind: Message, Epoch: s.epoch, Stream: stream, Value: s.value, Behind: uint64(len(s.order))})
+		}
+	}
 }
 
 func (s *story) join(clients ...string) {
@@ -124,7 +139,7 @@ func (s *story) ack() {
 }
 
 func (s *story) save() {
-	s.saved.seq, s.saved.order = s.seq, len(s.order)
+	s.saved.seq, s.saved.order, s.saved.value = s.seq, len(s.order), s.value
 	s.saved.applied, s.saved.count = map[string]uint64{}, map[string]uint64{}
 	for _, name := range s.names {
 		s.saved.applied[name], s.saved.count[name] = s.applied(name), s.place[name].Count
@@ -135,6 +150,7 @@ func (s *story) save() {
 func (s *story) crash() {
 	undone := slices.Clone(s.order[s.saved.order:])
 	s.epoch += 1000
+	s.value = s.saved.value
 	s.seq, s.order = s.saved.seq, s.order[:s.saved.order:s.saved.order]
 	for _, name := range s.names {
 		if s.records[name].Closed {
@@ -180,16 +196,21 @@ func good() History {
 	s := newStory()
 	s.join("ann", "bob")
 	s.send("ann", "bob", "ann")
+	s.whisper()
 	s.ack()
 	s.save()
 	s.ack()
 	s.drop("bob")
+	s.whisper()
 	s.join("cid")
 	s.send("bob", "cid", "ann", "ann")
+	s.whisper()
 	s.ack()
 	s.crash()
+	s.whisper()
 	s.ack()
 	s.send("ann", "bob")
+	s.whisper()
 	s.save()
 	s.ack()
 	s.records["cid"].Events = append(s.records["cid"].Events, Event{Kind: Sent, N: 2}) // in vain: it is closed
@@ -261,6 +282,21 @@ func applied(f func(map[string][]uint64)) func(*History) {
 	return func(h *History) {
 		h.Rooms[0].Order = nil
 		f(h.Rooms[0].Applied)
+	}
+}
+
+// values changes what a client was told on one stream.
+func values(client, stream string, f func([]*Event)) func(*History) {
+	return func(h *History) {
+		var told []*Event
+		for r := range h.Records {
+			for at := range h.Records[r].Events {
+				if e := &h.Records[r].Events[at]; h.Records[r].Client == client && e.Stream == stream {
+					told = append(told, e)
+				}
+			}
+		}
+		f(told)
 	}
 }
 
@@ -349,8 +385,8 @@ func TestEveryDefectIsReported(t *testing.T) {
 		{"gap at a resume", change("bob", Resumed, 0, func(e *Event) { e.Seq++ }), "outputs", "an unannounced gap"},
 		{"count off at a resume", change("bob", Resumed, 0, func(e *Event) { e.Count++ }), "outputs", "goes on with a count of"},
 		{"epoch going back", change("ann", Attached, 0, func(e *Event) { e.Epoch = 999 }), "epochs", "the epoch went from 1000 to 999"},
-		{"no full state after a rewind", remove("bob", Message, 8), "outputs", "is no full state, although a rewind came before it"},
-		{"no full state after a gap", insert("bob", Message, 4, Event{Kind: Gap, Epoch: 1000}), "outputs", "is no full state, although a gap came before it"},
+		{"no full state after a rewind", remove("bob", Message, 14), "outputs", "is no full state, although a rewind came before it"},
+		{"no full state after a gap", insert("bob", Message, 8, Event{Kind: Gap, Epoch: 1000}), "outputs", "is no full state, although a gap came before it"},
 		{"no full state after the join", change("cid", Message, 0, func(e *Event) { e.State = nil }), "outputs", "is no full state, although a join came before it"},
 		{"joined twice", repeat("ann", Joined, 0), "outputs", "joined twice"},
 		{"resume before the join", func(h *History) { change("ann", Joined, 0, func(e *Event) { e.Kind = Resumed })(h) }, "outputs", "before it joined"},
@@ -390,6 +426,18 @@ func TestEveryDefectIsReported(t *testing.T) {
 		}, "window", "messages 3 to 4"},
 		{"journaled room rewound", func(h *History) { h.Rooms[0].Journaled = true }, "rollback", "was rewound in epoch"},
 		{"journaled room with another message", func(h *History) { h.Rooms[0].Journaled = true }, "rollback", "in another"},
+		{"older value behind a newer one", values("bob", "latest 1", func(v []*Event) { v[0].Value, v[1].Value = v[1].Value, v[0].Value }), "values", "latest 1: value 1 of epoch 1000 came after 2"},
+		{"ephemeral ones reordered", values("bob", Ephemeral, func(v []*Event) { v[1].Value, v[2].Value = v[2].Value, v[1].Value }), "values", "ephemeral: value 2 of epoch 1000 came after 3"},
+		{"ephemeral one twice", values("ann", Ephemeral, func(v []*Event) { v[1].Value = v[0].Value }), "values", "ephemeral: value 1 of epoch 1000 came twice"},
+		{"journaled room going back to a value", func(h *History) { h.Rooms[0].Journaled = true }, "values", "latest 1: value 2 of epoch 2000 came after 3"},
+		{"value ahead of what it followed", func(h *History) {
+			r, at := find(h, "bob", Message, 3) // the third input; both values stand behind it
+			r.Events[at], r.Events[at+1] = r.Events[at+1], r.Events[at]
+		}, "values", "latest 1: value 1 of epoch 1000, sent behind input 3 of the room, came when 2 was the last"},
+		{"value ahead of the state after a rewind", func(h *History) {
+			r, at := find(h, "bob", Rewound, 0)
+			r.Events = slices.Insert(r.Events, at+1, Event{Kind: Message, Epoch: 2000, Stream: "latest 1", Value: 2, Behind: 3})
+		}, "values", "came when 0 was the last"},
 		{"output of a woken host", woken, "one writer", "10ms after a#1 woke"},
 		{"room unknown", func(h *History) { h.Records[0].Room = "ledger/b" }, "history", "final state is not in the history"},
 		{"client twice", func(h *History) { h.Records = append(h.Records, h.Records[0]) }, "history", "client stands twice"},
@@ -455,6 +503,8 @@ func TestFromKeepsWhatTheRulesNeed(t *testing.T) {
 		{&client.Rewound{Epoch: 5, From: 1, To: 2}, Event{Kind: Rewound, Epoch: 5, From: 1, To: 2}},
 		{&client.Gap{Epoch: 5, From: 1, To: 2}, Event{Kind: Gap, Epoch: 5, From: 1, To: 2}},
 		{&client.Message{Epoch: 5, Seq: 6, Payload: []byte("x")}, Event{Kind: Message, Epoch: 5, Seq: 6, Payload: "x"}},
+		{&client.Message{Epoch: 5, Class: client.Latest, Key: 3}, Event{Kind: Message, Epoch: 5, Stream: "latest 3"}},
+		{&client.Message{Epoch: 5, Class: client.Ephemeral}, Event{Kind: Message, Epoch: 5, Stream: Ephemeral}},
 		{&client.Ack{Applied: 8, Durable: 4, Count: 7}, Event{Kind: Acked, Applied: 8, Durable: 4, Count: 7}},
 		{&client.Skipped{From: 1, To: 2}, Event{Kind: Skipped, From: 1, To: 2}},
 		{&client.Failed{N: 3, Text: "x"}, Event{Kind: Failed, N: 3, Text: "x"}},

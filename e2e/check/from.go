@@ -1,9 +1,13 @@
 package check
 
-import "github.com/limpet-games/limpet/client"
+import (
+	"fmt"
+
+	"github.com/limpet-games/limpet/client"
+)
 
 // From makes an event of a client's; false for those that no rule looks at.
-// What a payload says (About, Place, State, ToAll) is the caller's to add.
+// What a payload says (About, Place, State, ToAll, Value, Behind) is the caller's to add.
 func From(e client.Event) (Event, bool) {
 	switch e := e.(type) {
 	case *client.Joined:
@@ -17,7 +21,14 @@ func From(e client.Event) (Event, bool) {
 	case *client.Gap:
 		return Event{Kind: Gap, Epoch: uint64(e.Epoch), From: uint64(e.From), To: uint64(e.To)}, true
 	case *client.Message:
-		return Event{Kind: Message, Epoch: uint64(e.Epoch), Seq: uint64(e.Seq), Payload: string(e.Payload)}, true
+		m := Event{Kind: Message, Epoch: uint64(e.Epoch), Seq: uint64(e.Seq), Payload: string(e.Payload)}
+		switch e.Class {
+		case client.Latest:
+			m.Stream = fmt.Sprint("latest ", e.Key)
+		case client.Ephemeral:
+			m.Stream = Ephemeral
+		}
+		return m, true
 	case *client.Ack:
 		return Event{Kind: Acked, Applied: uint64(e.Applied), Durable: uint64(e.Durable), Count: e.Count}, true
 	case *client.Skipped:

@@ -27,7 +27,7 @@ type Kind uint8
 const (
 	Sent     Kind = iota // N: about to be handed to the client library, which may be told of it at once
 	Acked                // Applied, Durable, Count
-	Message              // Epoch, Seq, Payload; About, Place, State, ToAll where known
+	Message              // Epoch, Seq, Payload; About, Place, State, ToAll where known; without Seq: Stream; Value, Behind where known
 	Joined               // Epoch, Incarnation, Host, Seq, Count, Applied, Durable
 	Resumed              // the same; Rewound or Gap follow at once where something was lost
 	Attached             // the same
@@ -55,10 +55,16 @@ type Event struct {
 
 	Payload string            // of a message
 	About   Input             // message: tells that this input was applied
-	Place   uint64            // with About: its place in the room's order, from 1; 0 where not known
+	Place   uint64            // with About: its place in the room's order, from 1; with State: of the last one; 0 where not known
 	State   map[string]uint64 // message: full state, the last input applied of each client
 	ToAll   bool              // message: addressed to every member
+	Stream  string            // message without a number: what it is the next value of
+	Value   uint64            // with Stream: counts up in the room; 0 where not known
+	Behind  uint64            // with Stream: the place of the last input that members had been told of
 }
+
+// Ephemeral is the stream of messages without number and key.
+const Ephemeral = "ephemeral"
 
 // Record is what one client instance saw of one room, in order.
 type Record struct {
@@ -132,6 +138,7 @@ func check(h History) *checker {
 		for _, rec := range r.records {
 			c.acks(rec)
 			c.outputs(rec)
+			c.unnumbered(r, rec)
 			c.membership(r, rec)
 			c.ends(rec)
 			c.gaps(r, rec)

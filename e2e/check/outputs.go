@@ -84,7 +84,7 @@ func (o *output) place(e Event, announced bool) {
 
 func (o *output) message(e Event) {
 	if e.Seq == 0 {
-		return // latest or ephemeral: no promise
+		return // latest or ephemeral: see unnumbered
 	}
 	switch {
 	case !o.joined:

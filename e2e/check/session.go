@@ -165,7 +165,7 @@ func (r *room) places() map[Input]uint64 {
 	last := map[uint64]claim{}
 	for _, rec := range r.records {
 		for _, e := range rec.Events {
-			if e.Kind == Message && e.Place > 0 && e.Place <= total && e.Epoch >= last[e.Place].epoch {
+			if e.Kind == Message && e.About.N > 0 && e.Place > 0 && e.Place <= total && e.Epoch >= last[e.Place].epoch {
 				last[e.Place] = claim{e.Epoch, e.About}
 			}
 		}

@@ -15,6 +15,7 @@ var guarantees = []struct {
 	{"G1", "a membership lasts until its client ends it", []string{"membership"}},
 	{"G2", "inputs are applied once and in order", []string{"inputs", "acks"}},
 	{"G3", "messages come once and in order, or their loss is told", []string{"outputs", "protocol", "window"}},
+	{"G3", "newer values are not followed by older ones", []string{"values"}},
 	{"G4", "one writer a room", []string{"one writer"}},
 	{"G5", "nobody goes back to an older owner or connection", []string{"epochs"}},
 	{"G6", "read your writes", []string{"read your writes"}},

@@ -41,4 +41,5 @@ type Book struct {
 	Applied map[string]Spans `json:"applied"` // by client, in order
 	Total   uint64           `json:"total"`
 	Ticks   uint64           `json:"ticks"`
+	Glances uint64           `json:"glances"`
 }

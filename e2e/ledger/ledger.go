@@ -1,7 +1,7 @@
 // Package ledger is a room kind for end-to-end tests: it writes down every
 // input of every client in the order in which it was applied, and tells all
 // members of each. Once a second it tells them of a pulse, which follows from its
-// ticks and its random source alone.
+// ticks and its random source alone, and some more often at a glance, unreliably.
 package ledger
 
 import (
@@ -32,6 +32,16 @@ type Pulse struct {
 	Pulse uint64 `json:"pulse"` // ticks so far
 	Draw  uint64 `json:"draw"`  // of the room's random source
 }
+
+// Glance is what members are told now and then, as the latest of GlanceKey and
+// ephemerally: both come in order, and not ahead of the notes before them.
+type Glance struct {
+	Glance uint64 `json:"glance"` // of the room so far
+	Behind uint64 `json:"behind"` // inputs applied by then
+}
+
+// GlanceKey is that of the latest glance.
+const GlanceKey = 1
 
 // TickRate is how often a ledger ticks, a second.
 const TickRate = 10
@@ -97,6 +107,17 @@ func (l *ledger) Input(r rooms.Room, m rooms.Member, data []byte) {
 	if b, err := json.Marshal(Note{in, l.book.Total}); err == nil {
 		r.All().Send(b)
 	}
+	if l.book.Total%8 == 0 {
+		l.glance(r)
+	}
+}
+
+func (l *ledger) glance(r rooms.Room) {
+	l.book.Glances++
+	if b, err := json.Marshal(Glance{l.book.Glances, l.book.Total}); err == nil {
+		r.All().Latest(GlanceKey, b)
+		r.All().Ephemeral(b)
+	}
 }
 
 // Measure gives operators' queries what the book comes to.
@@ -107,8 +128,13 @@ func (l *ledger) Measure(_ rooms.Room, set func(string, float64)) {
 
 func (l *ledger) Tick(r rooms.Room, _ time.Duration) {
 	l.book.Ticks++
-	if l.book.Ticks%TickRate != 0 {
+	switch l.book.Ticks % TickRate {
+	default:
 		return
+	case TickRate / 2:
+		l.glance(r)
+		return
+	case 0:
 	}
 	if b, err := json.Marshal(Pulse{l.book.Ticks, r.Rand().Uint64()}); err == nil {
 		r.All().Send(b)

@@ -51,9 +51,14 @@ func (r *record) told(e client.Event) {
 func read(payload []byte, ev *check.Event) {
 	var m struct {
 		ledger.Note
+		ledger.Glance
 		Book *ledger.Book `json:"book"`
 	}
 	if json.Unmarshal(payload, &m) != nil {
+		return
+	}
+	if m.Glance.Glance > 0 {
+		ev.Value, ev.Behind = m.Glance.Glance, m.Behind
 		return
 	}
 	if m.Book == nil {
@@ -64,7 +69,7 @@ func read(payload []byte, ev *check.Event) {
 		ev.About, ev.Place = check.Input{Client: m.Client, N: m.N}, m.Total
 		return
 	}
-	ev.State = map[string]uint64{}
+	ev.State, ev.Place = map[string]uint64{}, m.Book.Total
 	for name, applied := range m.Book.Applied {
 		ev.State[name] = applied.Last()
 	}
