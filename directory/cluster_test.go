@@ -156,6 +156,7 @@ type cluster struct {
 	claims *claims
 	boots  uint64
 	nodes  []*testNode
+	before func(*testNode) // a node runs; may be nil
 }
 
 func newCluster(t *testing.T, hosts, gateways int) *cluster {
@@ -206,6 +207,9 @@ func (c *cluster) startOn(ln net.Listener, name string, role Role, kinds ...stri
 		n.service = NewService(ServiceConfig{Members: members, Mesh: n.mesh, Host: n.host, Coroner: n.coroner, Seed: c.boots, Log: cfg.Log})
 	}
 	n.resolver = NewResolver(ResolverConfig{Members: members, Mesh: n.mesh, Local: n.service, Coroner: n.coroner, Log: cfg.Log})
+	if c.before != nil {
+		c.before(n)
+	}
 	c.run(n, ln)
 	c.nodes = append(c.nodes, n)
 	return n

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -47,6 +48,9 @@ type Coroner struct {
 	proven recent[NodeID, struct{}] // known to be gone, here or by another's word; guarded by mu
 	// restarting are nodes to be left alone, and until when; guarded by mu.
 	restarting recent[NodeID, time.Time]
+
+	tell     sync.Mutex    // held while the nodes are told of this one's restart, or of its end
+	tellings atomic.Uint64 // how often there was something to tell
 }
 
 // Times of an inquiry.

@@ -22,6 +22,8 @@ const MaxRestart = 5 * time.Minute
 // forgotten first, and what the store knows still holds.
 const maxRestarting = 256
 
+const tellAgain = time.Second // until those that did not answer are told again
+
 // ErrRestarting: a host's lease is not ended, because it restarts in place.
 var ErrRestarting = errors.New("the host restarts in place")
 
@@ -58,26 +60,72 @@ func (c *Coroner) Restarting(id NodeID) time.Time {
 // in place. It must not block. Register before Mesh.Run.
 func (c *Coroner) OnBack(f func(NodeID)) { c.onBack = append(c.onBack, f) }
 
-// TellRestarting tells all nodes that this process restarts in place within d,
-// or, with 0, that node is back: itself, or its predecessor of the same name. It
-// returns when all have answered, or with ctx. Who does not hear of it finds it
-// in the store.
+// TellRestarting tells all nodes that node, this process or its predecessor of the
+// same name, restarts in place within d. It returns when all have answered, or
+// with ctx. Who does not hear of it finds it in the store.
 func (c *Coroner) TellRestarting(ctx context.Context, node NodeID, d time.Duration) {
+	mine := c.tellings.Add(1)
+	c.tellEach(ctx, mine, restartingCall{Node: node, ForMS: uint32(d.Milliseconds())}, map[NodeID]bool{})
+}
+
+// TellBack has all nodes told that node is back from its restart. A process that
+// has just started knows few of them, so for d it goes on: who comes into view, and
+// who did not answer, is told then. Another restart ends that.
+func (c *Coroner) TellBack(node NodeID, d time.Duration) {
+	mine := c.tellings.Add(1)
+	c.inquiries.begin(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		told := map[NodeID]bool{}
+		for {
+			changed := c.cfg.Members.Changed()
+			round, end := context.WithTimeout(ctx, tellWithin)
+			latest := c.tellEach(round, mine, restartingCall{Node: node}, told)
+			end()
+			select {
+			case <-changed:
+			case <-time.After(tellAgain):
+			case <-ctx.Done():
+			}
+			if !latest || ctx.Err() != nil {
+				return
+			}
+		}
+	})
+}
+
+// tellEach calls all nodes in view that were not told, and marks those that
+// answered; unless there is something newer to tell, which waits for its end.
+func (c *Coroner) tellEach(ctx context.Context, telling uint64, call restartingCall, told map[NodeID]bool) (latest bool) {
+	c.tell.Lock()
+	defer c.tell.Unlock()
+	if c.tellings.Load() != telling {
+		return false
+	}
+	body := encode(call)
+	nodes := c.cfg.Members.View().Nodes
+	answered := make([]bool, len(nodes))
 	var all errgroup.Group
 	all.SetLimit(64)
-	body := encode(restartingCall{Node: node, ForMS: uint32(d.Milliseconds())})
-	for _, n := range c.cfg.Members.View().Nodes {
-		if n.ID == c.cfg.Members.Self() {
+	for i, n := range nodes {
+		if n.ID == c.cfg.Members.Self() || told[n.ID] {
 			continue
 		}
 		all.Go(func() error {
-			if _, err := c.cfg.Mesh.Call(ctx, string(n.ID), n.Link, callRestarting, body); err != nil {
+			_, err := c.cfg.Mesh.Call(ctx, string(n.ID), n.Link, callRestarting, body)
+			if answered[i] = err == nil; err != nil {
 				c.cfg.Log.Debug().Err(err).Str("node", string(n.ID)).Msg("restart not told to a node")
 			}
 			return nil
 		})
 	}
 	_ = all.Wait() // each has said what failed
+	for i, n := range nodes {
+		if answered[i] {
+			told[n.ID] = true
+		}
+	}
+	return true
 }
 
 func (c *Coroner) handleRestarting(_ context.Context, from *link.Link, body []byte) ([]byte, error) {

@@ -154,8 +154,12 @@ func (s *settings) wire(p *daemon.Wiring) error {
 	cfg.Shared = sharedFile(s.shared, s.cluster.Cluster, s.cluster.Name, cluster.Addr)
 	cfg.Adopted = cluster.Open
 	var coroner *directory.Coroner
-	cfg.Back = func(node directory.NodeID) { tellRestart(coroner, node, 0) }
-	cfg.Waits = func(node directory.NodeID) { tellRestart(coroner, node, s.restartWithin) }
+	cfg.Back = func(node directory.NodeID) { coroner.TellBack(node, s.restartWithin) }
+	cfg.Waits = func(node directory.NodeID) {
+		ctx, cancel := context.WithTimeout(context.Background(), tellWithin)
+		defer cancel()
+		coroner.TellRestarting(ctx, node, s.restartWithin)
+	}
 	var service *directory.Service
 	cfg.Place = func(w directory.Want, not func(directory.NodeID) bool) (*directory.Node, error) {
 		return service.Place(w, not)
@@ -234,14 +238,6 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil
 	})
 	return nil
-}
-
-// tellRestart tells the nodes that a restart takes at most d longer; 0: that it
-// is over.
-func tellRestart(c *directory.Coroner, node directory.NodeID, d time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), tellWithin)
-	defer cancel()
-	c.TellRestarting(ctx, node, d)
 }
 
 // otherHosts reports whether some other host takes rooms of this one's kinds.
