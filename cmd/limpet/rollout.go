@@ -199,32 +199,35 @@ func (o *rolloutFlags) confirmAll(ctx context.Context, hosts []daemon.NodeReport
 	return nil
 }
 
-// rollHost restarts a host in place and watches it.
+// rollHost restarts a host in place and watches it, from when it and the
+// processes of its isolated kinds take rooms again.
 func (o *rolloutFlags) rollHost(ctx context.Context, name string, out io.Writer) error {
 	s, err := o.run(ctx, name)
 	if err != nil {
 		return err
 	}
 	printRestart(out, name, s)
-	for end := time.Now().Add(o.watchFor); ; {
+	late, end := time.Now().Add(o.within), time.Now().Add(o.watchFor)
+	for {
 		if f := s.Failures; f.Loads+f.Panics+f.Stuck+f.Refused > int64(o.tolerated) {
 			return fmt.Errorf("build %s misbehaves: %d rooms did not load or start, %d failed in their code, %d calls of it hung, %d rooms could not be saved",
 				s.Build, f.Loads, f.Panics, f.Stuck, f.Refused)
 		}
-		if time.Now().After(end) {
-			break
+		switch now := time.Now(); {
+		case s.NotReady != "" && now.After(late):
+			return fmt.Errorf("%s takes no rooms: %s", name, s.NotReady)
+		case s.NotReady != "":
+			end = now.Add(o.watchFor)
+		case now.After(end):
+			return nil
 		}
-		if err := wait(ctx, min(o.watchFor, 250*time.Millisecond)); err != nil {
+		if err := wait(ctx, restartPoll); err != nil {
 			return err
 		}
 		if s, err = o.state(ctx, name); err != nil {
 			return fmt.Errorf("%s is gone: %w", name, err)
 		}
 	}
-	if s.NotReady != "" {
-		return fmt.Errorf("%s takes no rooms: %s", name, s.NotReady)
-	}
-	return nil
 }
 
 // rollGateway has the command restart a gateway, and waits until another

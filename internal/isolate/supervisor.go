@@ -66,10 +66,11 @@ type State struct {
 type Supervisor struct {
 	cfg     Config
 	strikes strikes
-	changed chan struct{} // capacity 1: held has changed
+	changed chan struct{} // capacity 1: held or rests has changed
 
 	mu    sync.Mutex
 	held  bool          // no child is to run; guarded by mu
+	rests bool          // none is to start; guarded by mu
 	busy  chan struct{} // closed when once has ended; nil: it does not run; guarded by mu
 	state State
 	p     *process // nil: none runs; guarded by mu
@@ -132,11 +133,24 @@ func (s *Supervisor) hold(on bool) (busy <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = on
+	s.change()
+	return s.busy
+}
+
+// Rest has no child start until it is undone; one that runs goes on to its end.
+func (s *Supervisor) Rest(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rests = on
+	s.change()
+}
+
+// change is noticed by who waits for a child. mu is held.
+func (s *Supervisor) change() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
-	return s.busy
 }
 
 func (s *Supervisor) isHeld() bool {
@@ -145,11 +159,18 @@ func (s *Supervisor) isHeld() bool {
 	return s.held
 }
 
-// begin makes a hold wait until end from here on. False: there is one already.
+// starts reports whether a child may start.
+func (s *Supervisor) starts() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.held && !s.rests
+}
+
+// begin makes a hold wait until end from here on. False: no child may start.
 func (s *Supervisor) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held {
+	if s.held || s.rests {
 		return false
 	}
 	s.busy = make(chan struct{})
@@ -261,7 +282,7 @@ func (s *Supervisor) sleep(ctx context.Context, until time.Time) {
 		case <-ctx.Done():
 			return
 		case <-s.changed:
-			if s.isHeld() {
+			if !s.starts() {
 				return
 			}
 		}

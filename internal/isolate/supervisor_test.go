@@ -210,3 +210,21 @@ func TestHoldWaits(t *testing.T) {
 		t.Errorf("held, and nothing runs: %v", err)
 	}
 }
+
+// While a host drains no child starts, and one that runs is left alone.
+func TestRest(t *testing.T) {
+	w := supervise(t, "well", nil)
+	before := w.ready(t)
+	w.Rest(true)
+	if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if d := <-w.deaths; d.Why == "" {
+		t.Errorf("%+v: want its end to be the kill's", d)
+	}
+	w.until(t, "no child starts", func(st State) bool { return st.State == StateStopped })
+	w.Rest(false)
+	if st := w.ready(t); st.PID == before.PID || st.Deaths != 1 {
+		t.Errorf("%+v", st)
+	}
+}

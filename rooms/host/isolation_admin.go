@@ -8,6 +8,7 @@ import (
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/wire"
 )
 
 // admin has a host's isolated kinds drain with it. The rest is for the host's own
@@ -20,7 +21,10 @@ func (i *isolation) admin(own daemon.Admin) daemon.Admin {
 		switch op {
 		case daemon.AdminDrain:
 			return i.drain(ctx, own, body)
-		case daemon.AdminDrainCancel, daemon.AdminDrainState:
+		case daemon.AdminDrainCancel:
+			defer i.wake()
+			return i.drainState(ctx, own, op, body)
+		case daemon.AdminDrainState:
 			return i.drainState(ctx, own, op, body)
 		case daemon.AdminRestartState:
 			return i.restartState(ctx, own, body)
@@ -29,13 +33,50 @@ func (i *isolation) admin(own daemon.Admin) daemon.Admin {
 	}
 }
 
-// drain begins with the children. Where one refuses, those that have begun stop.
+// drain begins with the children. Where one refuses, those that have begun stop;
+// a plan begins nothing. A child that ends while its host drains is not started
+// again: it would take rooms.
 func (i *isolation) drain(ctx context.Context, own daemon.Admin, body []byte) (any, error) {
-	var all drainAnswer
-	add := func(a drainAnswer) {
-		if all.Plan.Host == "" {
-			all.Plan.Host, all.Plan.Fits = a.Plan.Host, true
+	var order daemon.DrainOrder
+	if err := json.Unmarshal(body, &order); err != nil {
+		return nil, wire.Refuse(wire.CodeBadRequest, "drain: "+err.Error())
+	}
+	if order.DryRun {
+		return i.drainAll(ctx, own, body, func(*directory.Node) {})
+	}
+	var begun []*directory.Node
+	err := i.settle(ctx)
+	var all any
+	if err == nil {
+		all, err = i.drainAll(ctx, own, body, func(n *directory.Node) { begun = append(begun, n) })
+	}
+	if err == nil {
+		return all, nil
+	}
+	if serves(ctx, own) { // it does not drain already
+		for _, n := range begun {
+			_ = i.ask(ctx, n, daemon.AdminDrainCancel, nil, nil)
 		}
+		i.wake()
+	}
+	return nil, err
+}
+
+// serves reports whether the host itself takes rooms, as far as drains go.
+func serves(ctx context.Context, own daemon.Admin) bool {
+	s, err := own(ctx, daemon.AdminDrainState, nil)
+	if err != nil {
+		return false
+	}
+	state := s.(DrainStatus).State
+	return state == DrainNone || state == DrainCancelled
+}
+
+// drainAll asks all children, and then the host. began is told of those that
+// accept.
+func (i *isolation) drainAll(ctx context.Context, own daemon.Admin, body []byte, began func(*directory.Node)) (any, error) {
+	all := drainAnswer{Plan: Plan{Fits: true}}
+	add := func(a drainAnswer) {
 		all.Plan.Rooms += a.Plan.Rooms
 		all.Plan.Members += a.Plan.Members
 		all.Plan.Fits = all.Plan.Fits && a.Plan.Fits
@@ -43,32 +84,53 @@ func (i *isolation) drain(ctx context.Context, own daemon.Admin, body []byte) (a
 		all.Plan.Unplaced = append(all.Plan.Unplaced, a.Plan.Unplaced...)
 		all.Drain = merged(all.Drain, a.Drain)
 	}
-	var begun []func()
 	err := i.eachChild(func(node *directory.Node) error {
 		var a drainAnswer
 		if err := i.ask(ctx, node, daemon.AdminDrain, body, &a); err != nil {
 			return err
 		}
-		begun = append(begun, func() { _ = i.ask(ctx, node, daemon.AdminDrainCancel, nil, nil) })
+		began(node)
 		add(a)
 		return nil
 	})
-	if err == nil {
-		var mine any
-		if mine, err = own(ctx, daemon.AdminDrain, body); err == nil {
-			a := mine.(drainAnswer)
-			add(a)
-			all.Plan.Host = a.Plan.Host
-			if all.Drain != nil {
-				all.Drain.Host = a.Drain.Host
-			}
-			return all, nil
+	if err != nil {
+		return nil, err
+	}
+	mine, err := own(ctx, daemon.AdminDrain, body)
+	if err != nil {
+		return nil, err
+	}
+	a := mine.(drainAnswer)
+	add(a)
+	all.Plan.Host = a.Plan.Host
+	if all.Drain != nil {
+		all.Drain.Host = a.Drain.Host
+	}
+	return all, nil
+}
+
+// settle has no child start any more, and ends those that can't be asked to
+// drain because they are starting.
+func (i *isolation) settle(ctx context.Context) error {
+	for _, child := range i.children {
+		child.Rest(true)
+		s := child.State()
+		if s.Node != "" && i.cluster.Members.View().Node(directory.NodeID(s.Node)) != nil {
+			continue
+		}
+		if err := child.Hold(ctx); err != nil {
+			return err
 		}
 	}
-	for _, cancel := range begun {
-		cancel()
+	return nil
+}
+
+// wake undoes settle.
+func (i *isolation) wake() {
+	for _, child := range i.children {
+		child.Rest(false)
+		child.Release()
 	}
-	return nil, err
 }
 
 func (i *isolation) drainState(ctx context.Context, own daemon.Admin, op string, body []byte) (any, error) {
