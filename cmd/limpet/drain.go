@@ -117,18 +117,27 @@ func (d *drainFlags) say(out io.Writer, v any, text func()) error {
 	return nil
 }
 
-const watchEvery = 200 * time.Millisecond
+const (
+	watchEvery = 200 * time.Millisecond
+	silentFor  = 5 * time.Second // of a host whose drain is followed: it may be busy, or restart
+)
 
 // follow shows the drain's progress until it is over.
 func (d *drainFlags) follow(ctx context.Context, name string, out io.Writer) (bool, error) {
 	bar := progress{out: out, redraw: isTerminal(out) && !d.json, quiet: d.json}
+	heard := time.Now()
 	for {
 		var s host.DrainStatus
-		if err := d.call(ctx, "/v1/drain?host="+url.QueryEscape(name), nil, &s); err != nil {
+		err := d.call(ctx, "/v1/drain?host="+url.QueryEscape(name), nil, &s)
+		switch {
+		case err == nil:
+			heard = time.Now()
+			bar.show(s)
+		case time.Since(heard) > silentFor || ctx.Err() != nil:
+			bar.end()
 			return false, err
 		}
-		bar.show(s)
-		if s.State != host.DrainRunning {
+		if err == nil && s.State != host.DrainRunning {
 			bar.end()
 			return s.State == host.DrainDone, d.say(out, s, func() { printDrain(out, s) })
 		}

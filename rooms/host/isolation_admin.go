@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -145,7 +146,8 @@ func (i *isolation) drainState(ctx context.Context, own daemon.Admin, op string,
 			if op == daemon.AdminDrainCancel { // it may have come since the drain began
 				return nil
 			}
-			return err
+			// It dies, and its rooms come up elsewhere, or it answers soon.
+			s = DrainStatus{State: DrainRunning, ETA: -1, Waits: fmt.Sprintf("%s does not answer: %v", node.ID.Name(), err)}
 		}
 		host := all.Host
 		all = *merged(&all, &s)
@@ -221,7 +223,7 @@ func merged(a, b *DrainStatus) *DrainStatus {
 	}
 	s.Total, s.Left, s.Moved, s.Failures = a.Total+b.Total, a.Left+b.Left, a.Moved+b.Moved, a.Failures+b.Failures
 	s.Elapsed, s.Deadline, s.Rate = max(a.Elapsed, b.Elapsed), max(a.Deadline, b.Deadline), a.Rate+b.Rate
-	s.ETA = max(a.ETA, b.ETA)
+	s.ETA, s.Waits = max(a.ETA, b.ETA), cmp.Or(a.Waits, b.Waits)
 	s.Pause = Pauses{max(a.Pause.P50, b.Pause.P50), max(a.Pause.P99, b.Pause.P99), max(a.Pause.Max, b.Pause.Max)}
 	s.Blockers = append(append([]Blocker{}, a.Blockers...), b.Blockers...)
 	s.Blockers = s.Blockers[:min(len(s.Blockers), maxBlockers)]
