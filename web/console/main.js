@@ -32,6 +32,11 @@ function hostRow(x) {
   row.cells[0].append(h('span', { class: 'dot', 'data-dot': true }), h('span', {}, x.name), h('span', { class: 'state' }),
     h('div', { class: 'drain', hidden: true }, h('progress', { max: 1, value: 0 }), h('span', {})));
   row.querySelector('.dot').style.background = colour(x.name);
+  if (x.part) {
+    row.className = 'part';
+    row.title = `a process of ${x.host} for rooms of kind ${x.part}: it drains and restarts with its host`;
+    row.cells[0].children[1].textContent = x.part;
+  }
   row.cells[7].className = 'actions';
   row.cells[7].append(button('Drain', '/v1/drain', 'drain', 'drains'), button('Cancel drain', '/v1/drain/cancel', 'cancel', 'serves again'), button('Restart', '/v1/restart', 'restart', 'restarts'));
   return row;
@@ -56,7 +61,7 @@ function showHost(row, x) {
     say(box.querySelector('span'), `${d.left} of ${d.total} rooms left, ${rate(d.rate)}/s${d.eta >= 0 && d.left ? `, ${time(d.eta)} to go` : ''}`
       + (d.waits ? `; ${d.waits}` : d.blockers?.length ? `; waits for ${d.blockers[0].room}: ${d.blockers[0].error}` : ''));
   }
-  const show = { drain: !x.draining && x.can.includes('drain'), cancel: x.draining, restart: !x.draining && x.can.includes('restart') };
+  const show = x.part ? {} : { drain: !x.draining && x.can.includes('drain'), cancel: x.draining, restart: !x.draining && x.can.includes('restart') };
   for (const b of row.querySelectorAll('[data-do]')) b.hidden = !show[b.dataset.do];
 }
 
@@ -71,15 +76,19 @@ const roomRows = new Rows($('rooms').tBodies[0], (r) => {
   return row;
 }, (row, r) => cells(row, r.room, r.host, `${count(r.members)}`, ms(r.lateness), time(r.unsaved), time(r.age)));
 
-/** Puts together what gossip, nodes and rooms say of each host. */
+const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Puts together what gossip, nodes and rooms say of each host. The processes of
+ * a host's isolated kinds, HOST~KIND, follow it. */
 function hostsOf(fleet, answer, now) {
   const missing = new Map(answer.hosts.missing.map((m) => [m.host.split('#')[0], m.why]));
   return fleet.nodes.filter((n) => n.role === 'host').map((n) => {
     const q = answer.rows.find((r) => r.host === n.name), gone = missing.get(n.name) ?? n.error;
-    return { name: n.name, cpu: n.cpu, draining: n.draining || n.drain?.state === 'draining', drain: n.drain, missing: gone, can: fleet.actions,
+    const [host, part] = n.name.split('~');
+    return { name: n.name, host, part, cpu: n.cpu, draining: n.draining || n.drain?.state === 'draining', drain: n.drain, missing: gone, can: fleet.actions,
       rooms: q?.count ?? (gone ? n.rooms : 0), members: q?.['sum(members)'] ?? (gone ? n.members : 0), late: q?.['p99(lateness)'], unsaved: q?.['max(unsaved)'],
       connected: q?.['sum(connected)'] ?? 0, rate: q ? rates.of(`host ${n.node}`, q['sum(inputs)'], now) : null };
-  });
+  }).sort((a, b) => byText(a.host, b.host) || byText(a.part ?? '', b.part ?? ''));
 }
 
 const sum = (list, key) => list.reduce((n, x) => n + (x[key] ?? 0), 0);
@@ -94,7 +103,7 @@ async function refresh() {
   kindRows.show(kinds.rows, (k) => k.kind);
   drawRing(fleet, hosts, sum(hosts, 'rooms'));
   const known = hosts.filter((x) => x.rate != null);
-  for (const [name, v] of Object.entries({ hosts: hosts.length, rooms: sum(hosts, 'rooms'), members: sum(hosts, 'connected'),
+  for (const [name, v] of Object.entries({ hosts: hosts.filter((x) => !x.part).length, rooms: sum(hosts, 'rooms'), members: sum(hosts, 'connected'),
     inputs: known.length ? sum(known, 'rate') : null, late: top(hosts, 'late'), unsaved: top(hosts, 'unsaved') })) tiles[name].add(v);
   know(hosts.filter((x) => !x.missing && !x.draining).map((x) => x.name), fleet.actions);
   const c = answer.hosts, whole = c.answered === c.asked && fleet.answered === fleet.asked;
