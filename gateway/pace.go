@@ -12,8 +12,8 @@ import (
 const (
 	lateEvery  = 10 * time.Millisecond  // between looks
 	paceEvery  = 100 * time.Millisecond // between changes of the pace
-	lateAbove  = 8 * time.Millisecond   // what is too late
-	slowest    = 4                      // times the least time between connections
+	lateAbove  = 20 * time.Millisecond  // what is too late
+	slowest    = 2                      // times the least time between connections
 	paceDown   = 1.5                    // of the time between connections, where it is too late
 	paceUp     = 0.9                    // and where it is not
 	looksAPace = int(paceEvery / lateEvery)

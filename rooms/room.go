@@ -99,6 +99,10 @@ type Member interface {
 	// connection holds, nil if it has none. It is not checkpointed: after a
 	// restore it is nil until the member is back. Don't change it.
 	Claims() []byte
+	// Seat is the seat of the room that the member's token held it to when it
+	// joined (claim limpet.seat), "" for any. A room has one member a seat, and
+	// keeps it over restores.
+	Seat() string
 	// Connected is false while the member's connection is lost.
 	Connected() bool
 }

@@ -165,6 +165,9 @@ func forged(t testing.TB) map[string]string {
 		"subject is a number":            es(map[string]any{"sub": 7}),
 		"claims too big":                 es(map[string]any{"more": strings.Repeat("x", peer.MaxClaims)}),
 		"grant of too many":              es(map[string]any{"limpet": map[string]any{"kinds": strings.Split(strings.Repeat("k,", 70), ",")}}),
+		"seat without a name":            es(map[string]any{"limpet": map[string]any{"seat": ""}}),
+		"long seat":                      es(map[string]any{"limpet": map[string]any{"seat": strings.Repeat("s", 65)}}),
+		"seat is a number":               es(map[string]any{"limpet": map[string]any{"seat": 1}}),
 		"grant is text":                  es(map[string]any{"limpet": "everything"}),
 		"padded":                         es(nil) + "=",
 		"longer than a frame has room":   es(map[string]any{"more": strings.Repeat("x", wire.MaxToken)}),
@@ -215,7 +218,16 @@ func TestForgedTokens(t *testing.T) {
 
 func TestEveryFlippedBitIsNoticed(t *testing.T) {
 	v := newVerifier(t)
-	token := []byte(sign(t, jwt.SigningMethodEdDSA, edKey, good(nil)))
+	for alg, text := range map[string]string{
+		HS256: sign(t, jwt.SigningMethodHS256, secret, good(nil)), RS256: sign(t, jwt.SigningMethodRS256, rsaKey, good(nil)),
+		ES256: sign(t, jwt.SigningMethodES256, ecKey, good(nil)), EdDSA: sign(t, jwt.SigningMethodEdDSA, edKey, good(nil)),
+	} {
+		t.Run(alg, func(t *testing.T) { flipEach(t, v, []byte(text)) })
+	}
+}
+
+func flipEach(t *testing.T, v *Verifier, token []byte) {
+	t.Helper()
 	for i := range token {
 		for bit := range 8 {
 			token[i] ^= 1 << bit

@@ -24,15 +24,19 @@ type claims struct {
 	Limpet *grant `json:"limpet"`
 }
 
-// grant says what a token's bearer may join. What is left out is not limited;
-// an empty list allows nothing.
+// grant says what a token's bearer may join, and the seat there that it is held
+// to. What is left out is not limited; an empty list allows nothing.
 type grant struct {
 	Kinds []string `json:"kinds"`
 	Rooms []string `json:"rooms"`
+	Seat  *string  `json:"seat"` // the room holds its bearer to it
 }
 
-// maxGranted bounds each list of a grant.
-const maxGranted = 64
+// Bounds of a grant: each list of it, and the bytes of a seat's name.
+const (
+	maxGranted = 64
+	maxSeat    = 64
+)
 
 var (
 	errNoToken  = errors.New("no token")
@@ -143,6 +147,9 @@ func identity(c *claims, raw []byte) (gateway.Identity, error) {
 	if g := c.Limpet; g != nil {
 		if len(g.Kinds) > maxGranted || len(g.Rooms) > maxGranted {
 			return gateway.Identity{}, fmt.Errorf("grant of %d kinds and %d rooms: want at most %d", len(g.Kinds), len(g.Rooms), maxGranted)
+		}
+		if s := g.Seat; s != nil && (*s == "" || len(*s) > maxSeat || !utf8.ValidString(*s) || strings.ContainsFunc(*s, unprintable)) {
+			return gateway.Identity{}, fmt.Errorf("seat of %d bytes: want 1 to %d, without control characters", len(*s), maxSeat)
 		}
 		id.Kinds, id.Rooms = slices.Clone(g.Kinds), slices.Clone(g.Rooms)
 	}

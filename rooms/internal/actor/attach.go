@@ -79,6 +79,11 @@ func (r *Room) unseated(a peer.Attach) *wire.Error {
 		// It was a member in this very history, so it has left, too long ago to
 		// be among departed.
 		return wire.Refuse(wire.CodeGraceOver, "the membership is over")
+	}
+	if e := r.taken(seatOf(a.Claims)); e != nil {
+		return e
+	}
+	switch {
 	case a.Why != peer.WhyJoin:
 		return nil
 	case r.locked:
@@ -100,7 +105,7 @@ func (r *Room) admit(p Port, a peer.Attach) {
 	})
 	m := r.newMember(a.Member, a.User)
 	m.gen, m.instance, m.joined = a.Generation, a.Instance, r.seq
-	m.claims = bytes.Clone(a.Claims)
+	m.claims, m.seat = bytes.Clone(a.Claims), seatOf(a.Claims)
 	m.delta = -int64(r.toAll)
 	r.enlist(m)
 	r.joiner = m
@@ -149,6 +154,10 @@ func (r *Room) notTaken(m *member, err error) *wire.Error {
 
 // take binds a known member to a connection, if that one may hold it.
 func (r *Room) take(p Port, m *member, a peer.Attach) {
+	if e := m.astray(a); e != nil {
+		r.refuse(p, a, e)
+		return
+	}
 	gen, ok := m.nextGeneration(a)
 	if !ok {
 		r.refuse(p, a, wire.Refuse(wire.CodeReplaced, "a newer connection holds the membership"))

@@ -13,6 +13,7 @@ type member struct {
 	id     wire.MemberID
 	user   string
 	claims []byte // of the connection that holds it
+	seat   string // the only one that its token allowed when it joined, "" for any; taken by nobody else
 
 	gen      wire.Generation // of the connection that holds it
 	proved   wire.Generation // the highest that its client is known to have heard of
@@ -113,6 +114,9 @@ func (m *member) User() string { return m.user }
 
 // Claims is what the token of the member's connection says.
 func (m *member) Claims() []byte { return m.claims }
+
+// Seat is the one that its token allowed.
+func (m *member) Seat() string { return m.seat }
 
 // Connected is false while the member's connection is lost.
 func (m *member) Connected() bool { return m.port != nil || m.room.joiner == m }

@@ -39,6 +39,7 @@ type saved struct {
 	Poison   []savedPoison     `cbor:"12,keyasint,omitempty"`
 	State    cbor.RawMessage   `cbor:"13,keyasint,omitempty"`
 	Private  bool              `cbor:"18,keyasint,omitempty"`
+	Seats    []savedSeat       `cbor:"19,keyasint,omitempty"`
 
 	// Of journaled kinds alone.
 	Live    *savedLive   `cbor:"14,keyasint,omitempty"`
@@ -172,7 +173,7 @@ func (r *Room) contents() *saved {
 		Format: stateFormat, Epoch: r.cfg.Epoch, Seq: r.seq,
 		Members: make([]savedMember, 0, len(r.members)),
 		Labels:  r.labels, Locked: r.locked, Private: r.private,
-		Closed: r.ending.on, Reason: r.ending.text,
+		Closed: r.ending.on, Reason: r.ending.text, Seats: r.seats(),
 	}
 	s.Rand, _ = r.source.MarshalBinary() // never fails
 	for _, m := range r.order {
@@ -301,6 +302,7 @@ func (r *Room) restore(body []byte) error {
 	if err := errors.Join(r.restoreMembers(s.Members), r.restoreSettings(&s)); err != nil {
 		return err
 	}
+	r.restoreSeats(s.Seats)
 	if err := r.restorePast(&s); err != nil {
 		return err
 	}
