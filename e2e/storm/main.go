@@ -131,6 +131,9 @@ func (s *settings) storm(ctx context.Context) error {
 		return err
 	}
 	use.print()
+	if err := gatewayLateness(c.Gateways[0]); err != nil {
+		return err
+	}
 	if _, err := all.ask("calm"); err != nil {
 		return err
 	}
@@ -243,6 +246,7 @@ type answer struct {
 	Quiet    []float64 `json:"quiet,omitempty"`   // milliseconds from input to echo on the other gateway, before
 	Storm    []float64 `json:"storm,omitempty"`   // and from the kill until all were back
 	At       []float64 `json:"at,omitempty"`      // seconds from the kill to each of those inputs
+	Late     []float64 `json:"late,omitempty"`    // milliseconds that the process of players on the other gateway was late, all the while
 	Lost     int       `json:"lost,omitempty"`    // inputs that are not in their room's book once and in order
 	Sent     int       `json:"sent,omitempty"`
 	Noticed  int       `json:"noticed,omitempty"` // gaps, rewinds and ends
@@ -267,6 +271,7 @@ func report(answers []answer) error {
 	}
 	at := func(p []float64, percent int) float64 { return p[min(len(p)-1, len(p)*percent/100)] }
 	bySecond(answers)
+	ownLateness(answers)
 	tries, before, during := float64(sum.Tries)/float64(len(sum.Resumed)), at(sum.Quiet, 99), at(sum.Storm, 99)
 	fmt.Printf("resumed: %d clients, half within %.2f s, 99 of 100 within %.2f s, all within %.2f s; %d stranded\n", len(sum.Resumed),
 		at(sum.Resumed, 50), at(sum.Resumed, 99), sum.Resumed[len(sum.Resumed)-1], sum.Stranded)

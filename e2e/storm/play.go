@@ -38,6 +38,7 @@ type players struct {
 	sent    map[*load.Player]map[uint64]time.Time //
 	echoes  map[string][]float64                  // by stage, of those who are no victims
 	sentAt  []float64                             // of the storm's echoes, seconds from the kill
+	late    []float64                             // milliseconds that this process itself was late in the storm, at each look
 	tries   int
 	noticed int
 }
@@ -117,14 +118,18 @@ func (p *players) dial(ctx context.Context, network, addr string) (net.Conn, err
 func (p *players) send(ctx context.Context) {
 	all := p.fleet.Players
 	began, due := time.Now(), 0
-	tick := time.NewTicker(10 * time.Millisecond)
+	const every = 10 * time.Millisecond
+	tick := time.NewTimer(every)
 	defer tick.Stop()
 	for {
+		next := time.Now().Add(every)
+		tick.Reset(every)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		p.noteLate(time.Since(next))
 		for want := int(time.Since(began).Seconds() * p.s.rate * float64(len(all))); due < want; due++ {
 			one := all[due%len(all)]
 			p.mu.Lock()
@@ -139,6 +144,14 @@ func (p *players) send(ctx context.Context) {
 				p.mu.Unlock()
 			}
 		}
+	}
+}
+
+func (p *players) noteLate(late time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stage == "storm" && len(p.victims) == 0 {
+		p.late = append(p.late, float64(late.Microseconds())/1000)
 	}
 }
 
@@ -239,6 +252,7 @@ func (p *players) report(ctx context.Context) (a answer, err error) {
 	defer p.mu.Unlock()
 	a.Tries, a.Noticed, a.Stranded = p.tries, p.noticed, len(p.victims)-len(p.back)
 	a.Quiet, a.Storm, a.At = p.echoes["quiet"], p.echoes["storm"], p.sentAt
+	a.Late = p.late
 	for _, d := range p.back {
 		a.Resumed = append(a.Resumed, d.Seconds())
 	}

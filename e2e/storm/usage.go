@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -55,6 +57,40 @@ func (u *usage) print() {
 	}
 	slices.Sort(parts)
 	fmt.Printf("cores in use in the storm's first %.1f s: %s\n", took, strings.Join(parts, ", "))
+}
+
+// gatewayLateness prints how late the gateway found itself since it started, and
+// how far it slowed connections down.
+func gatewayLateness(p *cluster.Process) error {
+	resp, err := http.Get(p.Ops("/metrics"))
+	if err != nil {
+		return fmt.Errorf("ask gateway for its lateness: %w", err)
+	}
+	defer resp.Body.Close()
+	var parts []string
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		for _, name := range []string{"limpet_gateway_lateness_seconds_bucket", "limpet_gateway_accept_pace ", "limpet_gateway_accepts_paced_total ", "go_gc_duration_seconds{"} {
+			if strings.HasPrefix(lines.Text(), name) {
+				parts = append(parts, strings.TrimPrefix(lines.Text(), "limpet_gateway_"))
+			}
+		}
+	}
+	fmt.Println(strings.Join(parts, "\n"))
+	return nil
+}
+
+// ownLateness prints how late the processes that measure were themselves.
+func ownLateness(answers []answer) {
+	var all []float64
+	for _, a := range answers {
+		all = append(all, a.Late...)
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.Sort(all)
+	fmt.Printf("the measuring processes themselves were late in the storm: p50 %.1f ms, p99 %.1f ms, at most %.1f ms\n",
+		all[len(all)/2], all[len(all)*99/100], all[len(all)-1])
 }
 
 // ticksPerSecond is the kernel's unit in /proc on Linux.
