@@ -45,6 +45,7 @@ func commands() []command {
 		{"restart", "restart a host in place: its rooms wait in shared memory", runRestart},
 		{"rollout", "bring out a new build, node by node; halts when it misbehaves", runRollout},
 		{"ps", "list gateways, room hosts and rooms", runPs},
+		{"keys", "show the cluster's secrets by name, and change them in steps", runKeys},
 		{"certs", "make the certificates of a cluster", runCerts},
 		{"gatewayd", "be a gateway", runGatewayd},
 		{"roomd", "be a host of the sample rooms", runRoomd},

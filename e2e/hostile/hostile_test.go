@@ -297,31 +297,41 @@ func (x *target) measure(t *testing.T, attack func(*testing.T, *target), long ti
 	t.Helper()
 	x.p99()
 	before := x.heap()
-	stop, watched := make(chan struct{}), make(chan float64)
-	go func() {
-		most := 0.0
-		for {
-			select {
-			case <-stop:
-				watched <- most
-				return
-			case <-time.After(700 * time.Millisecond):
-				most = max(most, x.heap()-before)
-			}
-		}
-	}()
+	watched := x.watchHeap(before)
+	defer watched() // also where the attack fails
 	cpu, began := x.cpu(), time.Now()
 	for round := 1; round == 1 || time.Since(began) < long; round++ {
 		attack(t, x)
 		time.Sleep(time.Until(began.Add(time.Duration(round) * time.Second)))
 	}
 	took := time.Since(began)
-	close(stop)
 	var n int
-	m.heap, m.cpu = <-watched, (x.cpu()-cpu)/took.Seconds()
+	m.heap, m.cpu = watched(), (x.cpu()-cpu)/took.Seconds()
 	m.p99, n = x.p99()
 	t.Logf("%.1f s: gateway's CPU %.2f s a second, heap +%.1f MiB, players' p99 %v of %d", took.Seconds(), m.cpu, m.heap/(1<<20), m.p99, n)
 	return m
+}
+
+// watchHeap looks at what the gateway keeps alive until the function that it
+// returns is called, which tells by how much that was more than before, at most.
+func (x *target) watchHeap(before float64) func() float64 {
+	stop, ended, most := make(chan struct{}), make(chan struct{}), 0.0
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(700 * time.Millisecond):
+				most = max(most, x.heap()-before)
+			}
+		}
+	}()
+	return sync.OnceValue(func() float64 {
+		close(stop)
+		<-ended
+		return most
+	})
 }
 
 // aftermath checks that the players lost nothing and the gateway kept nothing.

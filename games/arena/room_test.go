@@ -82,6 +82,7 @@ func (a *actor) last(t string) map[string]any {
 func (a *actor) ID() rooms.MemberID { return a.id }
 func (a *actor) User() string       { return "" }
 func (a *actor) Claims() []byte     { return nil }
+func (a *actor) Seat() string       { return "" }
 func (a *actor) Connected() bool    { return !a.away }
 
 func (a *actor) Send(p []byte)             { audience{a.s, []*actor{a}}.Send(p) }

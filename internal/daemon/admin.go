@@ -104,6 +104,7 @@ func (c *Cluster) ServeAdmin(ops *Ops, report func() NodeReport, self Admin) {
 	a := &admin{c, report, self}
 	a.serveConsole(ops)
 	a.serveRebalance(ops)
+	a.serveSecrets(ops)
 	ops.HandleRole(RoleDrain, "POST /v1/move", a.handler(a.move))
 	ops.HandleRole(RoleDrain, "POST /v1/drain", a.handler(a.drain))
 	ops.HandleRole(RoleDrain, "POST /v1/drain/cancel", a.named(AdminDrainCancel))

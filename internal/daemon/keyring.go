@@ -22,8 +22,9 @@ const keyEvery = time.Second
 // those of all are taken. It follows the key file, so that a secret can be
 // changed while nobody stops. A nil Keyring holds none.
 type Keyring struct {
-	path string
-	log  zerolog.Logger
+	path    string
+	log     zerolog.Logger
+	writing sync.Mutex // one change of the file at a time
 
 	mu       sync.Mutex
 	stamp    os.FileInfo // guarded by mu, as is the rest
@@ -45,8 +46,8 @@ func readSecrets(path string) (sets []Keys, err error) {
 		return nil, fmt.Errorf("read secret: %w", err)
 	}
 	for line := range strings.Lines(string(raw)) {
-		secret := strings.TrimSpace(line)
-		if secret == "" || strings.HasPrefix(secret, "#") {
+		secret := secretOf(line)
+		if secret == "" {
 			continue
 		}
 		if len(secret) < minSecret {
@@ -62,6 +63,23 @@ func readSecrets(path string) (sets []Keys, err error) {
 		return nil, fmt.Errorf("%s has %d secrets: want 1 to %d, a line each and of at least %d bytes", path, len(sets), maxSecrets, minSecret)
 	}
 	return sets, nil
+}
+
+// secretOf is the secret in a line, "" where it has none.
+func secretOf(line string) string {
+	if line = strings.TrimSpace(line); strings.HasPrefix(line, "#") {
+		return ""
+	}
+	return line
+}
+
+// IDs are the secrets' names, that of the first one first.
+func (k *Keyring) IDs() []string {
+	var ids []string
+	for _, id := range k.each(func(s Keys) []byte { return []byte(s.ID) }) {
+		ids = append(ids, string(id))
+	}
+	return ids
 }
 
 // First are the keys that are used; empty where there is no secret.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 )
 
@@ -12,6 +13,7 @@ type Keys struct {
 	Gossip []byte // encrypts gossip
 	Link   []byte // proves who may link
 	Token  []byte // signs resume tokens
+	ID     string // names the secret, and tells next to nothing of it
 	Ticket []byte // seals TLS sessions, which all gateways take up again
 }
 
@@ -28,5 +30,16 @@ func DeriveKeys(secret []byte) (Keys, error) {
 		}
 		*d.key = out
 	}
-	return k, nil
+	var err error
+	k.ID, err = secretID(string(secret))
+	return k, err
+}
+
+// secretID names a secret in eight hex digits.
+func secretID(secret string) (string, error) {
+	b, err := hkdf.Key(sha256.New, []byte(secret), nil, "limpet v1 name of the secret", 4)
+	if err != nil {
+		return "", fmt.Errorf("name secret: %w", err)
+	}
+	return hex.EncodeToString(b), nil
 }

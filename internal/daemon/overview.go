@@ -34,6 +34,10 @@ type NodeReport struct {
 	UpMS  int64  `json:"up_ms"`
 	Sees  int    `json:"sees"` // nodes in its view
 
+	// Secrets names the cluster's secrets that the process takes, the one that it
+	// uses first.
+	Secrets []string `json:"secrets,omitempty"`
+
 	Kinds       []string `json:"kinds,omitempty"`
 	Draining    bool     `json:"draining,omitempty"`
 	Connections int      `json:"connections"`
@@ -94,6 +98,7 @@ func (c *Cluster) Report() NodeReport {
 	r := NodeReport{
 		Node: string(c.ID), Name: c.ID.Name(), Build: Version(), Link: c.Addr,
 		UpMS: time.Since(c.begun).Milliseconds(), Sees: len(view.Nodes),
+		Secrets: c.Keys.IDs(),
 	}
 	if n := view.Node(c.ID); n != nil {
 		r.Role, r.Ops, r.Kinds, r.Draining = n.Role.String(), n.Ops, n.Kinds, n.Draining
