@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type Link struct {
 	mu      sync.Mutex
 	out     []byte                 // unsent frames; guarded by mu
 	frames  int                    // of out; guarded by mu
+	urgent  bool                   // out has a call or an answer: somebody waits; guarded by mu
 	closed  bool                   // guarded by mu
 	waiting map[uint64]chan answer // calls of ours; guarded by mu
 	lastID  uint64                 // guarded by mu
@@ -95,6 +97,7 @@ func (l *Link) queue(kind uint8, head, tail []byte) error {
 	l.out = append(l.out, head...)
 	l.out = append(l.out, tail...)
 	l.frames++
+	l.urgent = l.urgent || kind <= kindError
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -133,9 +136,12 @@ func (l *Link) write() {
 		case <-l.wake:
 		}
 		l.mu.Lock()
-		waiting := len(l.out)
+		waiting, urgent := len(l.out), l.urgent
 		l.mu.Unlock()
-		lingered := waiting > 0 && g.wait(time.Now(), waiting)
+		lingered := waiting > 0 && !urgent && g.wait(time.Now(), waiting)
+		if urgent {
+			runtime.Gosched() // others that wait to run may have calls to make too
+		}
 		if lingered {
 			pause.Reset(lingerFor)
 			select {
@@ -146,7 +152,7 @@ func (l *Link) write() {
 		}
 		l.mu.Lock()
 		batch, frames := l.out, l.frames
-		l.out, l.frames = spare[:0], 0
+		l.out, l.frames, l.urgent = spare[:0], 0, false
 		l.mu.Unlock()
 		if len(batch) == 0 { // it went with the last
 			spare = batch
