@@ -21,33 +21,53 @@ func (s *Service) Locate(ctx context.Context, req Request) (Location, error) {
 }
 
 func (s *Service) handleLocate(ctx context.Context, _ *link.Link, body []byte) ([]byte, error) {
-	call, err := decode[locateCall](body)
+	call, err := decodeLocate(body)
 	if err != nil {
 		return nil, err
 	}
-	if call.Hops > maxHops {
-		return nil, wire.Refuse(wire.CodeBadRequest, fmt.Sprintf("request was passed on %d times: want at most %d", call.Hops, maxHops))
-	}
-	req := call.request()
-	loc, err := s.locate(ctx, req, call.Hops)
+	loc, err := s.locate(ctx, call.request(), call.Hops)
 	if err != nil {
 		return nil, err
 	}
 	return encode(place(loc)), nil
 }
 
+// locateKnown is handleLocate for rooms that this host has entries of, on the
+// link's reader: most lookups.
+func (s *Service) locateKnown(_ *link.Link, body, reply []byte) (answer []byte, ok bool, err error) {
+	call, err := decodeLocate(body)
+	if err != nil {
+		return nil, true, err
+	}
+	if call.Mode == wire.ModeAny {
+		return nil, false, nil
+	}
+	loc, err, ok := s.hit(call.request())
+	if !ok || err != nil {
+		return nil, ok, err
+	}
+	return append(reply, encode(place(loc))...), true, nil
+}
+
+func decodeLocate(body []byte) (locateCall, error) {
+	call, err := decode[locateCall](body)
+	if err == nil && call.Hops > maxHops {
+		err = wire.Refuse(wire.CodeBadRequest, fmt.Sprintf("request was passed on %d times: want at most %d", call.Hops, maxHops))
+	}
+	return call, err
+}
+
 // locate answers from an entry, as owner, or by asking the owner: in this
 // order. A request that was forwarded twice is decided here, whoever owns its
 // room: views differ, and the claim settles what two owners may do at once.
 func (s *Service) locate(ctx context.Context, req Request, hops uint8) (Location, error) {
-	s.metrics.lookups.Inc()
 	key := req.Room
 	if req.Mode == wire.ModeAny {
 		key = searchKey(&req)
-	} else if loc, err, ok := s.known(req); ok {
-		s.metrics.hits.Inc()
+	} else if loc, err, ok := s.hit(req); ok {
 		return loc, err
 	}
+	s.metrics.lookups.Inc()
 	if hops >= maxHops {
 		s.metrics.limit.Inc()
 		return s.decide(ctx, req)
@@ -67,6 +87,15 @@ func (s *Service) locate(ctx context.Context, req Request, hops uint8) (Location
 		s.suspect(owner.ID, err)
 	}
 	return s.decide(ctx, req)
+}
+
+// hit is known for a lookup that has come in.
+func (s *Service) hit(req Request) (loc Location, err error, ok bool) {
+	if loc, err, ok = s.known(req); ok {
+		s.metrics.lookups.Inc()
+		s.metrics.hits.Inc()
+	}
+	return loc, err, ok
 }
 
 // known answers from an entry whose node seems alive.

@@ -75,7 +75,7 @@ func NewService(cfg ServiceConfig) *Service {
 	if cfg.Coroner != nil {
 		cfg.Coroner.OnBack(s.nodeBack)
 	}
-	cfg.Mesh.OnCall(callLocate, s.handleLocate)
+	cfg.Mesh.OnQuickCall(callLocate, s.locateKnown, s.handleLocate)
 	cfg.Mesh.OnCall(callEntries, s.handleEntries)
 	cfg.Mesh.OnCall(callActivate, s.handleActivate)
 	cfg.Mesh.OnCall(callOpen, s.handleOpen)

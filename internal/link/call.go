@@ -20,28 +20,22 @@ type answer struct {
 // from the peer's handler, ctx's, or the link's; after the latter two it is not
 // known whether the peer has acted.
 func (l *Link) Call(ctx context.Context, kind uint8, body []byte) ([]byte, error) {
-	got := make(chan answer, 1)
+	got, _ := l.mesh.answers.Get().(chan answer)
+	if got == nil {
+		got = make(chan answer, 1)
+	}
+	defer l.mesh.answers.Put(got) // empty: each call takes its one answer
 	id, err := l.sendCall(ctx, kind, body, got)
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", l.peer, err)
 	}
-	defer func() {
-		l.mu.Lock()
-		delete(l.waiting, id)
-		l.mu.Unlock()
-	}()
 	select {
 	case a := <-got:
 		return a.body, a.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("call %s: %w", l.peer, ctx.Err())
-	case <-l.done:
-		select { // an answer that came before the end counts
-		case a := <-got:
-			return a.body, a.err
-		default:
-			return nil, fmt.Errorf("call %s: %w", l.peer, ErrClosed)
-		}
+		l.answer(id, answer{err: fmt.Errorf("call %s: %w", l.peer, ctx.Err())})
+		a := <-got // this one, or one that came just before
+		return a.body, a.err
 	}
 }
 
@@ -79,13 +73,14 @@ func (l *Link) sendCall(ctx context.Context, kind uint8, body []byte, got chan a
 		return 0, err
 	}
 	l.waiting[id] = got
+	l.wakeWriter()
 	return id, nil
 }
 
 func (l *Link) handleCall(p []byte) error {
 	r := wire.NewReader(p)
 	id, left, kind := r.U64("id"), r.U32("time left"), r.U8("kind")
-	body := slices.Clone(r.Rest("body", MaxFrame))
+	body := r.Rest("body", MaxFrame)
 	if err := r.Err(); err != nil {
 		return fmt.Errorf("call frame: %w", err)
 	}
@@ -98,12 +93,16 @@ func (l *Link) handleCall(p []byte) error {
 		l.sendError(id, wire.Refuse(wire.CodeUnauthorized, fmt.Sprintf("a %s may not make calls of kind %#x", l.role, kind)))
 		return nil
 	}
+	if q := l.mesh.quick[kind]; q != nil && l.answerNow(id, q, body) {
+		return nil
+	}
 	select {
 	case l.calls <- struct{}{}:
 	default:
 		l.sendError(id, &wire.Error{Code: wire.CodeBusy, RetryMS: 100, Text: "too many calls on this link"})
 		return nil
 	}
+	body = slices.Clone(body)
 	l.mesh.wg.Add(1) // the reader, which runs this, is counted too: never from zero
 	go func() {
 		defer l.mesh.wg.Done()
@@ -120,6 +119,29 @@ func (l *Link) handleCall(p []byte) error {
 		}
 	}()
 	return nil
+}
+
+// answerNow answers a call on the reader, if q can. What one read brought is
+// answered by one write.
+func (l *Link) answerNow(id uint64, q QuickHandler, body []byte) bool {
+	reply, ok, err := q(l, body, binary.BigEndian.AppendUint64(l.reply[:0], id))
+	if !ok {
+		return false
+	}
+	if err != nil {
+		l.sendError(id, asWire(err))
+		return true
+	}
+	l.reply = reply
+	l.mu.Lock()
+	err = l.queue(kindReply, reply, nil)
+	l.mu.Unlock()
+	if err != nil {
+		l.sendError(id, wire.Refuse(wire.CodeBusy, "the answer does not fit the link"))
+		return true
+	}
+	l.owes = true
+	return true
 }
 
 func asWire(err error) *wire.Error {
@@ -160,19 +182,25 @@ func (l *Link) handleError(p []byte) error {
 	return nil
 }
 
-// answer hands an answer to its caller, if that still waits.
-func (l *Link) answer(id uint64, a answer) {
+// answer hands an answer to its caller, and reports whether it was the first.
+func (l *Link) answer(id uint64, a answer) bool {
 	l.mu.Lock()
 	got := l.waiting[id]
 	delete(l.waiting, id)
 	l.mu.Unlock()
-	if got != nil {
-		got <- a
+	if got == nil {
+		return false
 	}
+	got <- a
+	return true
 }
 
+// failCalls answers the calls that a closed link leaves; no others come.
 func (l *Link) failCalls() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, got := range l.waiting {
+		got <- answer{err: fmt.Errorf("call %s: %w", l.peer, ErrClosed)}
+	}
 	clear(l.waiting)
 }

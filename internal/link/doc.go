@@ -4,8 +4,8 @@
 // A link proves on both sides that its peer holds the cluster's key and which
 // process (NAME#BOOT) it is. Messages of one link arrive in order. Writes are
 // gathered while a write is under way, and for up to a millisecond where many
-// come, so that a busy link takes few system calls; a quiet one adds no delay.
-// A link that stays silent for four
+// one-way messages come, so that a busy link takes few system calls; a quiet one
+// adds no delay, and no call or answer waits. A link that stays silent for four
 // heartbeats is broken.
 //
 // On the wire, after the handshake, a frame is

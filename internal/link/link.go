@@ -27,12 +27,16 @@ type Link struct {
 
 	wake chan struct{} // capacity 1: there is something to write
 
+	// Owned by the reader.
+	reply []byte // of the call being answered
+	owes  bool   // answers are queued and the writer does not know
+
 	mu      sync.Mutex
 	out     []byte                 // unsent frames; guarded by mu
 	frames  int                    // of out; guarded by mu
-	urgent  bool                   // out has a call or an answer: somebody waits; guarded by mu
+	urgent  bool                   // out has a call or an answer, for which somebody waits; guarded by mu
 	closed  bool                   // guarded by mu
-	waiting map[uint64]chan answer // calls of ours; guarded by mu
+	waiting map[uint64]chan answer // calls of ours, each sent one answer by whoever removes it; guarded by mu
 	lastID  uint64                 // guarded by mu
 }
 
@@ -79,10 +83,21 @@ func (l *Link) Close(cause error) {
 func (l *Link) Send(kind uint8, head, tail []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.queue(kind, head, tail)
+	if err := l.queue(kind, head, tail); err != nil {
+		return err
+	}
+	l.wakeWriter()
+	return nil
 }
 
-// queue appends a frame; mu is held.
+func (l *Link) wakeWriter() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// queue appends a frame, of which the writer is yet to be told; mu is held.
 func (l *Link) queue(kind uint8, head, tail []byte) error {
 	if l.closed {
 		return ErrClosed
@@ -98,10 +113,6 @@ func (l *Link) queue(kind uint8, head, tail []byte) error {
 	l.out = append(l.out, tail...)
 	l.frames++
 	l.urgent = l.urgent || kind <= kindError
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
 	return nil
 }
 

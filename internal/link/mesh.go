@@ -61,6 +61,11 @@ func (c *Config) setDefaults() {
 // the caller's deadline or the link. body belongs to it.
 type CallHandler func(ctx context.Context, from *Link, body []byte) ([]byte, error)
 
+// QuickHandler answers calls on the link's reader, so it must not block: what it
+// can't answer from memory it leaves (ok is false) to the kind's CallHandler. body
+// is valid only during the call; the answer is appended to reply.
+type QuickHandler func(from *Link, body, reply []byte) (answer []byte, ok bool, err error)
+
 // MessageHandler takes one-way messages, in order, on the link's reader: it
 // must not block, and body is valid only during the call.
 type MessageHandler func(from *Link, body []byte)
@@ -73,6 +78,7 @@ type Mesh struct {
 
 	// Static after Run has started.
 	calls    [256]CallHandler
+	quick    [256]QuickHandler
 	messages [256]MessageHandler
 	only     [256]string // role that a kind may come from; empty: any
 	onBatch  []func(*Link)
@@ -81,6 +87,8 @@ type Mesh struct {
 	ctx    context.Context // ends with the mesh
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // every goroutine of every link
+
+	answers sync.Pool // of chan answer, for calls to come
 
 	mu     sync.Mutex
 	links  map[string][]*Link // by peer; guarded by mu
@@ -105,6 +113,12 @@ func (m *Mesh) OnCall(kind uint8, h CallHandler) {
 		panic(fmt.Sprintf("link: call kind %#x is taken", kind))
 	}
 	m.calls[kind] = h
+}
+
+// OnQuickCall registers handlers of calls of a kind: h gets what quick leaves.
+func (m *Mesh) OnQuickCall(kind uint8, quick QuickHandler, h CallHandler) {
+	m.OnCall(kind, h)
+	m.quick[kind] = quick
 }
 
 // OnMessage registers the handler of one-way messages of a kind.

@@ -42,6 +42,7 @@ func (l *Link) readFrame(r *bufio.Reader, n int) error {
 	if _, err := r.Discard(4); err != nil {
 		return err
 	}
+	l.settle()
 	p := make([]byte, n)
 	if _, err := io.ReadFull(r, p); err != nil {
 		return err
@@ -52,11 +53,21 @@ func (l *Link) readFrame(r *bufio.Reader, n int) error {
 // peek is r.Peek that ends the batch before it has to wait.
 func (l *Link) peek(r *bufio.Reader, n int) ([]byte, error) {
 	if r.Buffered() < n {
+		l.settle()
 		for _, h := range l.mesh.onBatch {
 			h(l)
 		}
 	}
 	return r.Peek(n)
+}
+
+// settle has the answers written that the reader has queued. It comes before all
+// that the reader waits for.
+func (l *Link) settle() {
+	if l.owes {
+		l.owes = false
+		l.wakeWriter()
+	}
 }
 
 func (l *Link) handle(kind uint8, body []byte) error {
