@@ -20,44 +20,49 @@ import (
 // conn is one client's connection. Its reader is the goroutine of run, or, while
 // nothing but whole messages come, the goroutine of a loop.
 type conn struct {
+	// What each delivery and each input looks at comes first, close together:
+	// among thousands of connections none is in a cache.
+	out outbox
+
+	g        *Gateway      // static
+	heard    atomic.Int64  // when the last message came, in ns since the gateway's start
+	mu       sync.Mutex    //
+	sessions []*session    // guarded by mu
+	first    [1]*session   // sessions' array, for the many that have one
+	in       ws.Reader     // the reader's, as all down to debt
+	debt     time.Duration // to be waited for before the next message
+	greeted  bool
+	looped   bool          // a loop reads: nothing may wait
+	now      time.Time     // where a loop reads
+	limited  time.Duration // since when it sends too much, as a time since the gateway's start; 0: it does not
+	reads    bucket
+	bytes    bucket
+	frames   bucket
+
 	// Static.
-	g      *Gateway
 	nc     net.Conn
 	from   netip.Addr        // the client's own, behind proxies that are believed
 	loop   *poll.Loop[*conn] // nil: always a goroutine of its own
 	fd     int               // for loop
-	out    outbox
-	drains sync.WaitGroup // the goroutine of a full socket
+	drains sync.WaitGroup    // the goroutine of a full socket
 
-	heard atomic.Int64  // when the last message came, in ns since the gateway's start
 	ended atomic.Uint32 // the close code, once that is decided
 
 	// Owned by the reader.
-	in       ws.Reader
 	offered  []byte // the token that came with the handshake; nil once it was looked at
 	instance wire.Instance
 	id       Identity
-	frames   bucket
-	bytes    bucket
 	controls bucket
-	reads    bucket
 	lists    bucket
-	seats    bucket    // joins and resumes
-	forged   int       // resume tokens that were none
-	complain bucket    // errors that a client can bring about at will
-	limited  time.Time // since when it sends too much
-	owed     time.Time // when it last had to wait
-	greeted  bool
-	looped   bool          // a loop reads: nothing may wait
-	now      time.Time     // where a loop reads
-	debt     time.Duration // to be waited for before the next message
+	seats    bucket        // joins and resumes
+	forged   int           // resume tokens that were none
+	complain bucket        // errors that a client can bring about at will
+	owed     time.Duration // when it last had to wait, in the same way
 
-	mu       sync.Mutex
-	sessions []*session        // guarded by mu
-	asking   []*request        // joins and resumes under way; guarded by mu
-	listing  bool              // guarded by mu
-	gone     bool              // no session or request is taken any more; guarded by mu
-	watches  map[uint32]*watch // guarded by mu; nil before the first
+	asking  []*request        // joins and resumes under way; guarded by mu
+	listing bool              // guarded by mu
+	gone    bool              // no session or request is taken any more; guarded by mu
+	watches map[uint32]*watch // guarded by mu; nil before the first
 }
 
 func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
@@ -67,6 +72,7 @@ func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
 		frames: newBucket(l.Frames), bytes: newBucket(l.Bytes), controls: newBucket(l.Controls), reads: newBucket(l.Reads),
 		lists: newBucket(l.Lists), seats: newBucket(l.JoinRate), complain: newBucket(4),
 	}
+	c.sessions = c.first[:0]
 	c.out.limits, c.out.drops, c.out.drain = l, &g.metrics.drops, c.drain
 	c.out.open(nc)
 	c.loop = g.loopFor()
@@ -288,7 +294,10 @@ func (c *conn) sendError(ref uint32, h wire.Handle, e *wire.Error) {
 	c.sendNow(encode(wire.ErrorFrame{Ref: ref, Handle: h, Error: *e}))
 }
 
-func (c *conn) touch(now time.Time) { c.heard.Store(int64(now.Sub(c.g.start))) }
+func (c *conn) touch(now time.Time) { c.heard.Store(int64(c.since(now))) }
+
+// since is a time as connections keep it, from the gateway's start.
+func (c *conn) since(now time.Time) time.Duration { return now.Sub(c.g.start) }
 
 // idle is how long nothing was heard.
 func (c *conn) idle() time.Duration {

@@ -170,28 +170,28 @@ func (c *conn) Admit(op ws.Opcode, n int) error {
 		wait = max(wait, c.frames.take(now, 1))
 	}
 	if wait == 0 {
-		if now.Sub(c.owed) > floodOver {
-			c.limited = time.Time{}
+		if c.limited != 0 && c.since(now)-c.owed > floodOver {
+			c.limited = 0
 		}
 		return nil
 	}
-	c.owed = now
-	return c.slowDown(now, wait)
+	c.owed = c.since(now)
+	return c.slowDown(wait)
 }
 
 // floodOver is how long a connection must have stayed within its rates to be
 // as good as any other: a late timer may leave a flood without debt for a frame.
 const floodOver = time.Second
 
-func (c *conn) slowDown(now time.Time, wait time.Duration) error {
-	if c.limited.IsZero() {
-		c.limited = now
+func (c *conn) slowDown(wait time.Duration) error {
+	if c.limited == 0 {
+		c.limited = c.owed
 		if c.greeted {
 			c.sendError(0, 0, &wire.Error{Code: wire.CodeRateLimited, RetryMS: uint32(wait.Milliseconds()) + 1,
 				Text: "more than a connection may send: it is read more slowly"})
 		}
 	}
-	if now.Sub(c.limited) > c.g.limits.FloodAfter {
+	if c.owed-c.limited > c.g.limits.FloodAfter {
 		return errFlood
 	}
 	c.debt = wait

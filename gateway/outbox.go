@@ -11,27 +11,28 @@ import (
 // others at once. A flush is one write that does not wait; only a socket that
 // is full gets a goroutine, until it has taken everything.
 type outbox struct {
+	mu       sync.Mutex
+	promised bool      // a link's reader will flush at the end of its batch; guarded by mu, as all to dead
+	draining bool      // the goroutine runs
+	sealed   bool      // a close frame is last; nothing more is taken
+	dead     bool      // the socket failed
+	direct   bool      // static: it is a socket, and fd its descriptor
+	pend     []*frame  // nil: given up
+	few      [2]*frame // pend's array while that is short
+	off      int       // bytes of pend[0] that the socket has
+	bytes    int       // unsent
+	frames   int       // unsent
+
 	// Static.
-	conn   net.Conn
-	direct bool        // it is a socket, and fd its descriptor
 	fd     uintptr     // open until the outbox is closed
-	tls    *tls.Conn   // nil: plain
 	cipher *ciphertext // under tls
 	limits *Limits
 	drops  *dropMetrics
+	tls    *tls.Conn // nil: plain
+	conn   net.Conn
 	drain  func() // starts drainAll in a goroutine
 
 	buf *[]byte // of the write under way, from scratches; nil without
-
-	mu       sync.Mutex
-	pend     []*frame // nil: given up; the rest is guarded by mu
-	off      int      // bytes of pend[0] that the socket has
-	bytes    int      // unsent
-	frames   int      // unsent
-	promised bool     // a link's reader will flush at the end of its batch
-	draining bool     // the goroutine runs
-	sealed   bool     // a close frame is last; nothing more is taken
-	dead     bool     // the socket failed
 }
 
 // put queues f, taking a reference of its own. first: nobody has promised a
@@ -90,6 +91,9 @@ func (o *outbox) promise() bool {
 
 func (o *outbox) push(f *frame) {
 	f.hold()
+	if o.pend == nil {
+		o.pend = o.few[:0]
+	}
 	o.pend = append(o.pend, f)
 	o.bytes += len(f.b)
 	o.frames++

@@ -48,21 +48,23 @@ func (s standing) again() standing {
 
 // session is the membership of one connection in one room.
 type session struct {
+	// What each input and delivery looks at comes first.
+	route      *route          // static
+	member     wire.MemberID   // static
+	standing   standing        // guarded by route.mu
+	generation wire.Generation // guarded by route.mu
+	conn       *conn           // static
+	at         wire.Position   // of the last reliable message queued for its socket; guarded by route.mu
+
 	// Static.
-	conn   *conn
-	route  *route
-	member wire.MemberID
-	user   string
-	data   []byte // what it joined with
-	ref    uint32 // of the join or resume
-	why    peer.Why
+	user string
+	data []byte // what it joined with
+	ref  uint32 // of the join or resume
+	why  peer.Why
 
 	// Guarded by route.mu.
-	standing    standing
-	generation  wire.Generation
 	incarnation wire.Incarnation
-	at          wire.Position // of the last reliable message queued for its socket
-	behindAt    time.Time     // when it last fell behind
+	behindAt    time.Time // when it last fell behind
 	askedAt     time.Time
 	notBefore   time.Time        // of the next re-attach
 	index       int              // in route.live

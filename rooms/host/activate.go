@@ -273,7 +273,7 @@ func (h *Host) confirm(ctx context.Context, r *room, floor wire.Epoch) (bool, er
 	case err == nil && floor == r.claim.Epoch:
 		return true, nil
 	case err == nil, errors.Is(err, snapshot.ErrMissing): // the store went back behind an epoch that was seen
-		r.post(event{kind: evReclaim, floor: floor})
+		r.post(event{kind: evReclaim, matter: &matter{floor: floor}})
 	case errors.Is(err, snapshot.ErrFenced):
 		r.post(event{kind: evFenced})
 	default:

@@ -56,7 +56,7 @@ func (h *Host) ask(ctx context.Context, id wire.RoomID, o *act) ([]actor.MemberI
 	ctx, cancel := context.WithTimeout(ctx, actWithin)
 	defer cancel()
 	o.answer = make(chan actAnswer, 1)
-	r.post(event{kind: evAct, act: o})
+	r.post(event{kind: evAct, matter: &matter{act: o}})
 	select {
 	case a := <-o.answer:
 		return a.roll, a.err

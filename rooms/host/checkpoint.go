@@ -77,7 +77,7 @@ func (r *room) checkpoint(now time.Time) {
 	}
 	fault.Point("save.encoded")
 	s.busy = true
-	r.host.writer.Submit(req, func(_ snapshot.SaveRequest, err error) { r.post(event{kind: evSaved, err: err}) })
+	r.host.writer.Submit(req, func(_ snapshot.SaveRequest, err error) { r.post(event{kind: evSaved, matter: &matter{err: err}}) })
 }
 
 // encode makes the next checkpoint, under a claim.
@@ -171,7 +171,7 @@ func (r *room) reclaim(floor wire.Epoch) {
 		g, err := r.host.claim(r.ctx, snapshot.ClaimRequest{
 			Room: r.id, Mode: wire.ModeJoin, Floor: max(floor, r.claim.Epoch), Incarnation: r.claim.Incarnation,
 		})
-		r.post(event{kind: evReclaimed, grant: &g, err: err})
+		r.post(event{kind: evReclaimed, matter: &matter{grant: &g, err: err}})
 	})
 }
 

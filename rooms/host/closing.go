@@ -43,7 +43,7 @@ func (r *room) closeRoom(now time.Time, code wire.Code, text string) error {
 
 // bury has the tombstone written under a claim.
 func (r *room) bury(c snapshot.Claim) {
-	r.host.running.Go(func() { r.post(event{kind: evClosed, err: r.host.tombstone(r.ctx, c)}) })
+	r.host.running.Go(func() { r.post(event{kind: evClosed, matter: &matter{err: r.host.tombstone(r.ctx, c)}}) })
 }
 
 // closed takes the store's answer. It ends the copy unless the host shuts

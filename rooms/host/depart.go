@@ -94,7 +94,7 @@ func (h *Host) move(ctx context.Context, id wire.RoomID, node directory.NodeID, 
 		return Moved{}, fmt.Errorf("reach %s: %w", node, err)
 	}
 	d := &departure{to: target{node, addr}, link: l, left: patience, done: make(chan error, 1)}
-	r.post(event{kind: evMove, move: d})
+	r.post(event{kind: evMove, matter: &matter{move: d}})
 	select {
 	case err = <-d.done:
 	case <-r.done:
@@ -316,7 +316,7 @@ func (r *room) undo(req snapshot.HandOffRequest) {
 	}
 	r.host.running.Go(func() {
 		g, err := r.host.takeBack(r.ctx, req)
-		r.post(event{kind: evReclaimed, grant: &g, err: err})
+		r.post(event{kind: evReclaimed, matter: &matter{grant: &g, err: err}})
 	})
 }
 

@@ -100,6 +100,7 @@ func (g *gateway) receive(kind peer.Kind, body []byte) error {
 		ev.who, ev.n, payload, err = peer.DecodeInput(body)
 	case peer.KindSkip:
 		ev.kind = evSkip
+		ev.matter = &matter{}
 		ev.who, ev.n, ev.to, err = peer.DecodeSkip(body)
 	case peer.KindLeave:
 		ev.kind = evLeave
@@ -138,7 +139,7 @@ func (g *gateway) attach(body []byte) error {
 		return err
 	}
 	a.Data = append([]byte(nil), a.Data...)
-	switch g.put(p, event{kind: evAttach, port: p, attach: &a}, nil) {
+	switch g.put(p, event{kind: evAttach, port: p, matter: &matter{attach: &a}}, nil) {
 	case gone:
 		delete(g.ports, a.Handle)
 		if !g.host.restarting.Load() {

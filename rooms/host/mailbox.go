@@ -7,13 +7,21 @@ import (
 	"github.com/limpet-games/limpet/wire/peer"
 )
 
-// event is something that happened to a room.
+// event is something that happened to a room. Inputs are most of them: it fits
+// a cache line.
 type event struct {
 	kind    eventKind
+	at, end uint32 // the payload within its batch's bytes
 	port    *port
 	who     peer.Who
-	n, to   wire.Input // an input's, a leave's; a skip's from and to
-	at, end int        // the payload within its batch's bytes
+	n       wire.Input // an input's, a leave's; a skip's from
+	*matter            // nil where the kind has none
+}
+
+// matter is what an event that is no input is about. Of a room's own it is never
+// nil.
+type matter struct {
+	to      wire.Input // of a skip
 	attach  *peer.Attach
 	floor   wire.Epoch // reclaim
 	grant   *grant     // reclaimed
@@ -115,9 +123,9 @@ func (b *mailbox) put(ev event, payload []byte) (v verdict, wake bool) {
 			return v, b.rouse(v == dropped)
 		}
 	}
-	ev.at = len(b.next.bytes)
+	ev.at = uint32(len(b.next.bytes))
 	b.next.bytes = append(b.next.bytes, payload...)
-	ev.end = len(b.next.bytes)
+	ev.end = uint32(len(b.next.bytes))
 	b.next.events = append(b.next.events, ev)
 	return queued, b.rouse(!b.patient || ev.kind != evInput || 2*b.inputs > b.maxInputs || 2*len(b.next.bytes) > b.maxBytes)
 }
@@ -160,6 +168,9 @@ func (b *mailbox) lose(l loss) verdict {
 // putOwn takes in an answer to a request of the room's own. They are handled
 // ahead of everything else, and while the room stands still.
 func (b *mailbox) putOwn(ev event) {
+	if ev.matter == nil {
+		ev.matter = new(matter)
+	}
 	b.mu.Lock()
 	if !b.closed {
 		b.own = append(b.own, ev)

@@ -364,7 +364,7 @@ func (w *moving) depart(t *testing.T, by func(*link.Link) caller) *departure {
 		t.Fatal(err)
 	}
 	d := &departure{to: target{hostB, w.b.addr}, link: by(l), done: make(chan error, 1)}
-	w.a.find(w.p.room).post(event{kind: evMove, move: d})
+	w.a.find(w.p.room).post(event{kind: evMove, matter: &matter{move: d}})
 	return d
 }
 

@@ -219,7 +219,7 @@ func (h *Host) handAll(ctx context.Context, file *handover.Writer, until time.Ti
 	for i, r := range all {
 		all[i] = nil // what is written is to be freed
 		eg.Go(func() error {
-			r.post(event{kind: evHandOver, part: p})
+			r.post(event{kind: evHandOver, matter: &matter{part: p}})
 			await(ctx, r.done)
 			p.free()
 			return nil

@@ -125,7 +125,7 @@ func (h *Host) Reserve(ctx context.Context, want directory.Reservation) (directo
 		return directory.OpenRoom{}, notThere
 	}
 	b := &booking{want: want, answer: make(chan booked, 1)}
-	switch v, first := r.box.put(event{kind: evReserve, reserve: b}, nil); {
+	switch v, first := r.box.put(event{kind: evReserve, matter: &matter{reserve: b}}, nil); {
 	case v == gone:
 		return directory.OpenRoom{}, notThere
 	case v != queued:

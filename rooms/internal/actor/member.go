@@ -9,28 +9,28 @@ import (
 
 // member is one membership's record.
 type member struct {
-	room   *Room
-	id     wire.MemberID
-	user   string
-	claims []byte // of the connection that holds it
-	seat   string // the only one that its token allowed when it joined, "" for any; taken by nobody else
-
+	// What each input and ack looks at comes first, close together.
+	id       wire.MemberID
+	port     *port           // nil: dropped, or being joined
 	gen      wire.Generation // of the connection that holds it
 	proved   wire.Generation // the highest that its client is known to have heard of
-	instance wire.Instance
 	applied  wire.Input
+	unacked  bool // waits in acks.dirty
+	gone     bool
+	instance wire.Instance
 	durable  wire.Input
-	joined   wire.Seq // the room's sequence when it joined
-	delta    int64    // its count of reliable messages, less the room's toAll
+	delta    int64 // its count of reliable messages, less the room's toAll
+	room     *Room
 
-	port *port // nil: dropped, or being joined
-	slot int   // in port.members
-	gone bool
-	but  allBut // AllBut(this member)
+	user   string
+	claims []byte   // of the connection that holds it
+	seat   string   // the only one that its token allowed when it joined, "" for any; taken by nobody else
+	joined wire.Seq // the room's sequence when it joined
+	slot   int      // in port.members
+	but    allBut   // AllBut(this member)
 
 	asked   wire.Input // the input last asked for by Expect
 	askedAt time.Time
-	unacked bool // waits in acks.dirty
 
 	since      time.Time // dropped since
 	prev, next *member   // in the room's awayList
