@@ -53,6 +53,7 @@ type openKey struct {
 	mu    sync.Mutex
 	more  bool // there are rooms that rooms does not hold; guarded by mu
 	rooms map[wire.RoomID]*seating
+	word  chan struct{} // closed with a host's next word on a seat; guarded by mu
 }
 
 // seating is an open room as its host last told.
@@ -60,8 +61,12 @@ type seating struct {
 	node    NodeID
 	born    time.Time // its copy
 	last    OpenRoom
-	pending int // seats of searches that wait for the host's word
+	pending int  // seats of searches that wait for the host's word
+	counted bool // last may count some of them, too
 }
+
+// heard takes what the room's host told.
+func (r *seating) heard(o OpenRoom) { r.last, r.counted = o, r.pending > 0 }
 
 // hidden is an open room that can't be seen any more.
 type hidden struct {
@@ -126,7 +131,7 @@ func (x *openIndex) enter(req *Request) (*openKey, error) {
 			return nil, &wire.Error{Code: wire.CodeBusy, RetryMS: 1000, Text: "too many kinds and pools are being searched"}
 		}
 		k = &openKey{
-			kind: req.Room.Kind(), pool: req.Filter.Pool, turn: make(chan struct{}, 1), rooms: map[wire.RoomID]*seating{},
+			kind: req.Room.Kind(), pool: req.Filter.Pool, turn: make(chan struct{}, 1), rooms: map[wire.RoomID]*seating{}, word: make(chan struct{}),
 			surplus: newRecent[wire.RoomID, time.Time](maxOpenGone), hidden: newRecent[wire.RoomID, hidden](maxOpenGone),
 		}
 		x.keys[key] = k
@@ -178,12 +183,12 @@ func (x *openIndex) choose(ctx context.Context, k *openKey, req *Request) (room 
 		k.fetched = time.Now()
 	}
 	v := x.s.cfg.Members.View()
-	if room = k.pick(v, req); room != "" {
+	if room = k.settled(ctx, v, req); room != "" {
 		return room, at, nil
 	}
 	if k.truncated() {
 		x.refresh(ctx, k, req.Filter, false)
-		if room = k.pick(v, req); room != "" {
+		if room, _ = k.pick(v, req); room != "" {
 			return room, at, nil
 		}
 	}
@@ -201,14 +206,41 @@ func (x *openIndex) follow(k *openKey) {
 	}
 }
 
+// settled picks a room, and waits a little for hosts' words where only seats that
+// may be counted twice keep a room from being picked: one made instead would be
+// one too many.
+func (k *openKey) settled(ctx context.Context, v *View, req *Request) wire.RoomID {
+	ctx, cancel := context.WithTimeout(ctx, reserveWithin)
+	defer cancel()
+	for {
+		room, unsure := k.pick(v, req)
+		if room != "" || unsure == nil {
+			return room
+		}
+		select {
+		case <-unsure:
+		case <-ctx.Done():
+			return ""
+		}
+	}
+}
+
 // pick is the room with the most members that will do, of which it takes the
-// seats; "" where there is none. Equally full ones go by name.
-func (k *openKey) pick(v *View, req *Request) (best wire.RoomID) {
+// seats; "" where there is none. Equally full ones go by name. A host's word may
+// count seats that are still pending here: unsure is closed with the next word
+// where a room has seats unless none of its pending ones is in its count.
+func (k *openKey) pick(v *View, req *Request) (best wire.RoomID, unsure <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var room *seating
 	for id, r := range k.rooms {
-		if !r.suits(v, req) || slices.Contains(req.NotRooms, id) {
+		if slices.Contains(req.NotRooms, id) || !r.suits(v, req) {
+			continue
+		}
+		if r.last.Max-r.taken() < req.Filter.Places() {
+			if r.counted && r.last.Max-r.taken()+r.pending >= req.Filter.Places() {
+				unsure = k.word
+			}
 			continue
 		}
 		if room == nil || r.taken() > room.taken() || r.taken() == room.taken() && id < best {
@@ -218,14 +250,14 @@ func (k *openKey) pick(v *View, req *Request) (best wire.RoomID) {
 	if room != nil {
 		room.pending += req.Filter.Places()
 	}
-	return best
+	return best, unsure
 }
 
 func (r *seating) taken() int { return r.last.Members + r.last.Reserved + r.pending }
 
 func (r *seating) suits(v *View, req *Request) bool {
 	n := v.Node(r.node)
-	return n != nil && r.node != req.Not && r.last.Max-r.taken() >= req.Filter.Places() && r.last.Epoch > req.After &&
+	return n != nil && r.node != req.Not && r.last.Epoch > req.After &&
 		(req.Filter.Build == "" || n.Build == req.Filter.Build) && req.Filter.Matches(r.last.Labels)
 }
 
@@ -244,10 +276,7 @@ func (x *openIndex) reserve(ctx context.Context, k *openKey, room wire.RoomID, r
 	reply, n, err := x.s.reserve(ctx, host, Reservation{Room: room, Member: req.Member, Filter: req.Filter})
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	r.pending -= req.Filter.Places()
-	if err == nil && reply.Room != nil && reply.Room.newer(&r.last) {
-		r.last = *reply.Room
-	}
+	k.wordLocked(r, req.Filter.Places(), reply.Room)
 	if err == nil && reply.Refused == 0 {
 		o := reply.Room
 		return Location{Room: room, Node: n.ID, Addr: n.Link, Epoch: o.Epoch, Incarnation: o.Incarnation}, true
@@ -257,6 +286,17 @@ func (x *openIndex) reserve(ctx context.Context, k *openKey, room wire.RoomID, r
 		delete(k.rooms, room) // until its host lists it again
 	}
 	return Location{}, false
+}
+
+// wordLocked takes a host's word on pending seats; nil: it gave none.
+func (k *openKey) wordLocked(r *seating, places int, o *OpenRoom) {
+	r.pending -= places
+	r.counted = r.counted && r.pending > 0
+	if o != nil && o.newer(&r.last) {
+		r.heard(*o)
+	}
+	close(k.word)
+	k.word = make(chan struct{})
 }
 
 // create makes a room with a random name and gives away its first seats.

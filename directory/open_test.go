@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -235,6 +236,45 @@ func TestReportsAreOrdered(t *testing.T) {
 	if len(k.rooms) != 0 {
 		t.Error("a room that its host lists no more is kept")
 	}
+}
+
+// A host's word may count seats whose own words are still under way: then a search
+// waits for those, and does not have a room made that nobody needs.
+func TestSeatsCountedTwiceAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := someHosts(1)[0]
+		v, req := viewOf(host), &Request{Room: "chat/", Mode: wire.ModeAny}
+		r := &seating{node: host.ID, last: OpenRoom{Room: "chat/a", Members: 1, Max: 4, Epoch: 7, Rev: 1}}
+		k := &openKey{kind: "chat", rooms: map[wire.RoomID]*seating{"chat/a": r}, word: make(chan struct{})}
+		word := func(reserved int, rev uint64) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.wordLocked(r, 1, &OpenRoom{Room: "chat/a", Members: 1, Reserved: reserved, Max: 4, Epoch: 7, Rev: rev})
+		}
+		search := func(want wire.RoomID, took time.Duration) {
+			t.Helper()
+			start := time.Now()
+			if got := k.settled(t.Context(), v, req); got != want || time.Since(start) != took {
+				t.Errorf("%q after %s, want %q after %s", got, time.Since(start), want, took)
+			}
+		}
+		search("chat/a", 0)
+		search("chat/a", 0)
+		word(2, 3) // both seats: the second word is on its way
+		go func() {
+			time.Sleep(time.Millisecond)
+			word(2, 2)
+		}()
+		search("chat/a", time.Millisecond) // the fourth of four
+		search("", 0)                      // no word of a host has these three
+		word(3, 4)
+		search("", 0) // full
+		search("", 0)
+		k.mu.Lock()
+		r.last.Max, r.last.Rev, r.pending, r.counted = 5, 5, 1, true
+		k.mu.Unlock()
+		search("", reserveWithin) // the host keeps silent
+	})
 }
 
 func TestListSaysHowComplete(t *testing.T) {

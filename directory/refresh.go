@@ -67,7 +67,8 @@ func (k *openKey) takeLocked(l list, self NodeID, all bool) (surplus []wire.Room
 			r = &seating{born: o.born()}
 			k.rooms[o.Room] = r
 		}
-		r.node, r.last = l.node.ID, *o
+		r.node = l.node.ID
+		r.heard(*o)
 	}
 	k.more = k.more || l.more
 	for id, r := range k.rooms {

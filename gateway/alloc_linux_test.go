@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -29,8 +30,12 @@ func TestReadingOnALoopDoesNotAllocate(t *testing.T) {
 	for range 500 {
 		one()
 	}
-	if got := testing.AllocsPerRun(1000, one); got > 0.5 {
-		t.Errorf("%.2f allocations an input, want 0", got)
+	least := math.Inf(1) // of what the process allocates meanwhile, not all is the input's
+	for range 5 {
+		least = min(least, testing.AllocsPerRun(200, one))
+	}
+	if least > 0.5 {
+		t.Errorf("%.2f allocations an input, want 0", least)
 	}
 	if c.debt != 0 || c.out.closing() {
 		t.Error("the inputs were not taken")

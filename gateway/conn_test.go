@@ -101,7 +101,7 @@ func TestTextIsRefused(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
-	n := start(t, limits(func(l *Limits) { l.HelloWithin, l.Heartbeat = 100*time.Millisecond, 200*time.Millisecond }))
+	n := start(t, limits(func(l *Limits) { l.HelloWithin, l.Heartbeat = 100*time.Millisecond, 500*time.Millisecond }))
 	if code := n.dial().closed(); code != int(wire.CloseHelloLate) {
 		t.Errorf("without a hello: closed with %d, want %d", code, wire.CloseHelloLate)
 	}
@@ -109,7 +109,7 @@ func TestSilence(t *testing.T) {
 		t.Errorf("after a hello: closed with %d, want %d", code, wire.CloseIdle)
 	}
 	p := n.connect()
-	for range 8 { // both sorts of ping are signs of life
+	for range 13 { // for longer than a connection may be silent; both sorts of ping are signs of life
 		p.nothingMore()
 		time.Sleep(50 * time.Millisecond)
 		p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(patience))

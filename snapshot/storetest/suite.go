@@ -71,7 +71,9 @@ func Run(t *testing.T, open func(t *testing.T) snapshot.Store) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, newFixture(t, open, false)) })
-		t.Run(tt.name+", each twice", func(t *testing.T) { tt.run(t, newFixture(t, open, true)) })
+		if !underRace {
+			t.Run(tt.name+", each twice", func(t *testing.T) { tt.run(t, newFixture(t, open, true)) })
+		}
 	}
 }
 
