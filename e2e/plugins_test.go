@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,15 @@ func TestPluginsPage(t *testing.T) {
 	} {
 		goRun(ctx, t, dir, args...)
 	}
-	url := startDev(ctx, t, dir, "--roomd", ".")
+	url := startDev(ctx, t, dir, "--roomd", ".", "--origins", "http://localhost:5173")
+	for origin, want := range map[string]int{
+		"http://localhost:5173": http.StatusSwitchingProtocols,
+		"http://localhost:5174": http.StatusForbidden,
+	} {
+		if got := knock(ctx, t, url, origin); got != want {
+			t.Errorf("a page of %s is answered %d, want %d", origin, got, want)
+		}
+	}
 	join := exec.CommandContext(ctx, program(t, "cmd/limpet"), "join", "tug/first", "--gateway", url)
 	join.Stdin = strings.NewReader("pull\npull\n")
 	out, err := join.Output()
@@ -55,6 +64,27 @@ func TestPluginsPage(t *testing.T) {
 	if got := events(t, out); got["joined"] != 1 || got["message"] == 0 || got["latest"] == 0 || got["left"] != 1 {
 		t.Errorf("limpet join printed events %v:\n%s", got, out)
 	}
+}
+
+// knock opens a WebSocket as a page of an origin does, and returns the status.
+func knock(ctx context.Context, t *testing.T, url, origin string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http"+strings.TrimPrefix(url, "ws"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range map[string]string{
+		"Origin": origin, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "limpet.v1",
+	} {
+		req.Header.Set(k, v)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
 }
 
 var codeBlock = regexp.MustCompile("(?ms)^```go ([a-z_]+\\.go)$\n(.*?)^```$")

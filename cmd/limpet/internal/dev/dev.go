@@ -18,15 +18,16 @@ import (
 
 // Config says what to run.
 type Config struct {
-	Port     int    // of the first gateway; the others follow it; 0: any that are free
-	Hosts    int    // room hosts
-	Gateways int    // gateways
-	Data     string // directory for the store, logs, keys and state
-	Redis    string // URL of the checkpoint store; empty: the embedded one in Data
-	Roomd    string // package or binary of the room host; empty: the samples
-	LogLevel string // of the children
-	Limpet   string // this program, for children
-	Command  string // how people type it
+	Port     int      // of the first gateway; the others follow it; 0: any that are free
+	Hosts    int      // room hosts
+	Gateways int      // gateways
+	Data     string   // directory for the store, logs, keys and state
+	Redis    string   // URL of the checkpoint store; empty: the embedded one in Data
+	Roomd    string   // package or binary of the room host; empty: the samples
+	Origins  []string // of web pages that others serve
+	LogLevel string   // of the children
+	Limpet   string   // this program, for children
+	Command  string   // how people type it
 	Terminal *Terminal
 }
 

@@ -43,6 +43,9 @@ func (c *Cluster) plan(roomd []string) error {
 		p.players = players[i]
 		args := append(c.common(fmt.Sprintf("gateway-%d", i+1), p, join),
 			"--listen", p.players, "--insecure-anonymous", "--demo", "--drain-spread", "0s", "--dev-control", "http://"+c.control.Addr().String())
+		for _, o := range c.cfg.Origins {
+			args = append(args, "--origins", o)
+		}
 		c.gateways = append(c.gateways, c.newChild(roleGateway, p, []string{c.cfg.Limpet, "gatewayd"}, args,
 			[]string{daemon.DevSecretVariable + "=" + c.secret}))
 	}
