@@ -10,6 +10,11 @@
 // State returns; the rest is rebuilt in Start. Time, timers and randomness
 // come from the Room, so that tests and replays control them.
 //
+// What else a Handler can do is found by the methods that it has: those of Starter,
+// Ticker, Syncer, Dropper, Timed, Stateful, Upgrader, Downgrader, Stopper, Drainer
+// and Measured. A method of such a name with other parameters is an error when a
+// room starts.
+//
 // docs/plugins.md leads from an empty directory to a running room.
 package rooms
 

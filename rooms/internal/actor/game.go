@@ -40,6 +40,9 @@ func (g *game) make(kind rooms.Kind) (err error) {
 	if h == nil {
 		return fmt.Errorf("kind %s: New returned no handler", kind.Name)
 	}
+	if err := checkAbilities(h); err != nil {
+		return fmt.Errorf("kind %s: %w", kind.Name, err)
+	}
 	if s, ok := h.(rooms.Stateful); ok {
 		g.state = s.State()
 		if err := checkState(g.state); err != nil {
