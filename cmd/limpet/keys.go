@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -70,10 +71,18 @@ func (k *keysFlags) order() (o daemon.SecretsOrder, ok bool) {
 }
 
 func (k *keysFlags) run(ctx context.Context, order daemon.SecretsOrder) (a daemon.SecretsAnswer, err error) {
-	if order.Do != "" {
-		return a, k.call(ctx, "/v1/secrets", order, &a)
+	if order.Do == "" {
+		return a, k.call(ctx, "/v1/secrets", nil, &a)
 	}
-	return a, k.call(ctx, "/v1/secrets", nil, &a)
+	err = errors.New("no node to ask: name a room host with --ops URL")
+	for _, url := range k.nodes() {
+		var unreachable *net.OpError
+		err = k.callNode(ctx, strings.TrimSuffix(url, "/")+"/v1/secrets", order, &a)
+		if err == nil || !errors.As(err, &unreachable) && !strings.Contains(err.Error(), daemon.AskAHost) {
+			break
+		}
+	}
+	return a, err
 }
 
 func (k *keysFlags) print(out io.Writer, order daemon.SecretsOrder, a daemon.SecretsAnswer) error {

@@ -51,6 +51,9 @@ type NodeSecrets struct {
 	Secrets []string `json:"secrets"`
 }
 
+// AskAHost is what a gateway answers to an order.
+const AskAHost = "a gateway does not change secrets: ask a room host"
+
 // secretStep is an order as it goes to one node. Secret is the one to add.
 type secretStep struct {
 	Do     string `json:"do"`
@@ -85,7 +88,7 @@ func (a *admin) serveSecrets(ops *Ops) {
 			return nil, err
 		}
 		if n := a.Members.View().Node(a.ID); n == nil || n.Role != directory.RoleHost {
-			return nil, wire.Refuse(wire.CodeBadRequest, "a gateway does not change secrets: ask a room host")
+			return nil, wire.Refuse(wire.CodeBadRequest, AskAHost)
 		}
 		return a.changeSecrets(r.Context(), o)
 	}))
