@@ -234,6 +234,11 @@ func fragments(ask []byte) (all []conversation) {
 		add(fmt.Sprintf("9 more in fragments of %d", size), both(pieces(16384+size, size), ask), "close 1009")
 	}
 	add("10.1 16 KiB in fragments of 1300", both(pieces(16384, 1300), ask), "echo 7")
+	for _, n := range []int{1, 16, 64, 256, 1024, 4096, 16384} {
+		add(fmt.Sprintf("9.7 a thousand of %d", n), both(bytes.Repeat(clientFrame(finBinary, unknown(n)), 1000), ask), "echo 7")
+	}
+	add("9.2 binary of 16 MiB, of which no more than the header comes", []byte{finBinary, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, "close 1009")
+	add("9.1 text of 16 MiB, of which no more than the header comes", []byte{finText, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, "close 1003")
 	var many []byte
 	var echoes []string
 	for i := range 1000 {
@@ -392,6 +397,45 @@ func (n *node) converse(c conversation, chop int) string {
 	return ""
 }
 
+// TestConformanceAtOnce: what can be answered is, before the rest of a message has
+// come, a header at the latest: pings between fragments (5.19, 5.20), and the first wrong byte of groups 3,
+// 4, 5 and 6.4.
+func TestConformanceAtOnce(t *testing.T) {
+	n := conformant(t)
+	first := clientFrame(binaryPart, echo(7)[:4])
+	type step struct {
+		send []byte
+		want string // "": nothing comes that must be waited for
+	}
+	ping := step{clientFrame(finPing, []byte("p")), `pong "p"`}
+	for name, steps := range map[string][]step{
+		"5.20 pings between fragments": {{first, ""}, ping, {clientFrame(part, echo(7)[4:6]), ""}, ping, {clientFrame(lastPart, echo(7)[6:]), "echo 7"}},
+		"3 reserved bit, no payload":   {{clientFrame(finBinary|0x40, []byte("x"))[:2], "close 1002"}},
+		"4 reserved opcode, no length": {{[]byte{0x83, 0x85}, "close 1002"}},
+		"5 continuation of nothing":    {{clientFrame(part, []byte("xyz"))[:6], "close 1002"}},
+		"6.4 text, its first bytes":    {{clientFrame(textPart, []byte("xyz"))[:2], "close 1003"}},
+		"6.4 text inside a message":    {{first, ""}, {clientFrame(finText, []byte("xyz"))[:2], "close 1003"}},
+		"2.5 ping that is too long":    {{[]byte{finPing, 0xfe}, "close 1002"}},
+		"9 message that is too long":   {{[]byte{finBinary, 0xfe, 0xff, 0xff, 0, 0, 0, 0}, "close 1009"}},
+		"not masked":                   {{[]byte{finBinary, 0x09}, "close 1002"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n.t = t
+			r := n.greeted()
+			defer r.nc.Close()
+			for i, s := range steps {
+				r.write(s.send, 0)
+				if s.want == "" {
+					continue
+				}
+				if got := r.next(); got != s.want {
+					t.Fatalf("step %d: %s, want %s", i, got, s.want)
+				}
+			}
+		})
+	}
+}
+
 func TestConformanceOfTheHandshake(t *testing.T) {
 	n := conformant(t)
 	without := func(header string) string {
@@ -405,6 +449,12 @@ func TestConformanceOfTheHandshake(t *testing.T) {
 		"good":                       {goodHandshake, 101},
 		"with compression":           {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n", 101},
 		"with other extensions":      {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover, x-webkit-deflate-frame\r\n", 101},
+		"offer 13.2":                 {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n", 101},
+		"offer 13.3":                 {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=9\r\n", 101},
+		"offer 13.4":                 {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=15\r\n", 101},
+		"offer 13.5":                 {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; server_max_window_bits=9\r\n", 101},
+		"offer 13.6":                 {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; server_max_window_bits=15\r\n", 101},
+		"offer 13.7":                 {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; server_max_window_bits=9, permessage-deflate; server_no_context_takeover, permessage-deflate\r\n", 101},
 		"no version":                 {without("Sec-WebSocket-Version"), 426},
 		"version 8":                  {without("Sec-WebSocket-Version") + "Sec-WebSocket-Version: 8\r\n", 426},
 		"two versions":               {goodHandshake + "Sec-WebSocket-Version: 8\r\n", 400},
