@@ -29,9 +29,9 @@ const (
 	loadBudget = 56 * 1024 // bytes a second a node: half of what gossip can send, so that deaths don't queue behind it
 )
 
-// loadPace is the time between a node's load reports in a cluster of n: each
+// LoadPace is the time between a node's load reports in a cluster of n: each
 // node passes each report on as often as memberlist retransmits.
-func loadPace(n int) time.Duration {
+func LoadPace(n int) time.Duration {
 	times := gossipRetransmits * math.Ceil(math.Log10(float64(n+1)))
 	return max(loadEvery, time.Duration(float64(n)*loadSize*times/loadBudget*float64(time.Second)))
 }
@@ -55,7 +55,7 @@ func (m *Members) announce(ctx context.Context, g *memberlist.Memberlist) {
 			m.announceLocked()
 			m.mu.Unlock()
 		}
-		due, next = nil, time.Now().Add(loadPace(len(m.View().Nodes)))
+		due, next = nil, time.Now().Add(LoadPace(len(m.View().Nodes)))
 		if err := g.UpdateNode(time.Second); err != nil {
 			m.cfg.Log.Debug().Err(err).Msg("metadata waits for gossip")
 		}

@@ -143,7 +143,7 @@ func (m *Members) aliveLocked(id NodeID, e *heard) []NodeID {
 		return nil
 	}
 	if old != nil {
-		n.reports, n.since = old.reports+1, old.since
+		n.Reports, n.since = old.Reports+1, old.since
 	} else {
 		n.since = time.Now()
 		if m.met.IsZero() {

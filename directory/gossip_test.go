@@ -253,7 +253,7 @@ func TestUpdatesArePaced(t *testing.T) {
 		b, stopB := gossiper(t, n, 2, "b", 2, zerolog.Nop())
 		defer stopB()
 		waitFor(t, 10*time.Second, "a sees b", func() bool { return sees(a, 2) })
-		reports := func() uint64 { return a.View().Node(b.Self()).reports }
+		reports := func() uint64 { return a.View().Node(b.Self()).Reports }
 		before := reports()
 		for i := range 200 { // 20 s
 			b.Update(false, Load{Rooms: uint16(i + 1)})

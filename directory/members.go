@@ -198,7 +198,7 @@ func (m *Members) tellBuried(id NodeID) {
 func (m *Members) announceLocked() {
 	n := m.local
 	if old := m.nodes[m.self]; old != nil {
-		n.Gossip, n.reports = old.Gossip, old.reports+1
+		n.Gossip, n.Reports = old.Gossip, old.Reports+1
 	}
 	meta := appendMeta(nil, &n)
 	m.meta.Store(&meta)

@@ -79,8 +79,9 @@ type Node struct {
 	Placements map[string]string // how rooms of its kinds are placed, where not by load
 	Labels     map[string]string // hosts only
 
+	Reports uint64 // metadata updates seen by this process; dates the load
+
 	started uint64    // ms since 1970; orders the boots of one name
-	reports uint64    // metadata updates seen by this process; dates the load
 	since   time.Time // when it joined this process's view
 }
 

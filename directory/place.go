@@ -100,7 +100,7 @@ func (p *placer) lighterLocked(hosts []*Node) *Node {
 
 func (p *placer) loadLocked(n *Node) int {
 	load := n.Load
-	if c := p.placed[n.ID]; c != nil && c.reports == n.reports {
+	if c := p.placed[n.ID]; c != nil && c.reports == n.Reports {
 		load.Rooms = uint16(min(int(load.Rooms)+c.rooms, math.MaxUint16))
 	}
 	return load.Score()
@@ -118,8 +118,8 @@ func (p *placer) countLocked(v *View, n *Node) {
 		c = &placements{}
 		p.placed[n.ID] = c
 	}
-	if c.reports != n.reports {
-		c.reports, c.rooms = n.reports, 0
+	if c.reports != n.Reports {
+		c.reports, c.rooms = n.Reports, 0
 	}
 	c.rooms++
 }

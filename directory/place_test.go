@@ -45,7 +45,7 @@ func TestPlacementCountsAreDatedByReports(t *testing.T) {
 		t.Fatalf("load %d after 100 placements", got)
 	}
 	reported := *v.Hosts[0]
-	reported.Load.Rooms, reported.reports = 100, 1
+	reported.Load.Rooms, reported.Reports = 100, 1
 	if got := p.loadLocked(&reported); got != 101 {
 		t.Errorf("load %d after the report came in, want 101: placements counted twice", got)
 	}
@@ -128,7 +128,7 @@ func reported(v *View, rooms map[string]int) *View {
 	nodes := map[NodeID]*Node{}
 	for _, old := range v.Hosts {
 		n := *old
-		n.Load.Rooms, n.reports = uint16(rooms[n.ID.Name()]), n.reports+1
+		n.Load.Rooms, n.Reports = uint16(rooms[n.ID.Name()]), n.Reports+1
 		nodes[n.ID] = &n
 	}
 	return newView(v, Partitions, nodes, v.kinds, time.Now())

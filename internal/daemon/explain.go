@@ -137,7 +137,7 @@ func (x *explainer) named(asked []*directory.Node, all []explain.Belief) (more [
 func (x *explainer) askNodes(ctx context.Context, room wire.RoomID, nodes []*directory.Node) (all []explain.Belief, missing []explain.Missing) {
 	ctx, cancel := context.WithTimeout(ctx, explainWithin)
 	defer cancel()
-	for _, got := range askAll(nodes, func(n *directory.Node) (explain.Belief, error) { return x.askNode(ctx, room, n) }) {
+	for _, got := range askAll(ctx, nodes, func(n *directory.Node) (explain.Belief, error) { return x.askNode(ctx, room, n) }) {
 		if got.err != nil {
 			missing = append(missing, got.missing())
 			continue

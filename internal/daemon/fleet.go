@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/limpet-games/limpet/directory"
@@ -16,6 +15,7 @@ import (
 const (
 	fleetWithin = time.Second // for nodes' own reports
 	ringSlices  = 256         // of the partitions, evenly drawn, that a picture shows
+	maxFleet    = 1000        // nodes in one picture
 )
 
 // Fleet is GET /v1/fleet: all nodes and the directory's ring, for a picture.
@@ -23,9 +23,10 @@ type Fleet struct {
 	Self       string      `json:"self"`
 	Asked      int         `json:"asked"`
 	Answered   int         `json:"answered"`
-	Nodes      []FleetNode `json:"nodes"`
+	Nodes      []FleetNode `json:"nodes"`    // by name, the first 1,000
+	LeftOff    int         `json:"left_off"` // nodes that are not asked, nor in Nodes
 	Partitions int         `json:"partitions"`
-	Ring       []int       `json:"ring"`    // of some partitions, the primary's place in Nodes; -1: none
+	Ring       []int       `json:"ring"`    // of some partitions, the primary's place in Nodes; -1: none there
 	Actions    []string    `json:"actions"` // that this build's nodes know
 }
 
@@ -59,22 +60,14 @@ func (a *admin) fleet(ctx context.Context, ops *Ops) Fleet {
 	ctx, cancel := context.WithTimeout(ctx, fleetWithin)
 	defer cancel()
 	view := a.Members.View()
-	f := Fleet{Self: string(a.ID), Asked: len(view.Nodes), Nodes: make([]FleetNode, len(view.Nodes)),
+	nodes := view.Nodes[:min(len(view.Nodes), maxFleet)]
+	f := Fleet{Self: string(a.ID), Asked: len(nodes), LeftOff: len(view.Nodes) - len(nodes),
 		Partitions: directory.Partitions, Actions: actions(ops)}
-	seen := a.seen()
-	var asking sync.WaitGroup
-	for i, n := range view.Nodes {
-		asking.Go(func() { f.Nodes[i] = a.fleetNode(ctx, n) })
-	}
-	asking.Wait()
-	place := map[string]int{}
-	for i := range f.Nodes {
-		n := &f.Nodes[i]
-		place[string(view.Nodes[i].ID)] = i
-		if j := slices.IndexFunc(seen, func(s NodeSeen) bool { return s.Node == string(view.Nodes[i].ID) }); j >= 0 {
-			n.NodeSeen = seen[j]
-		}
-		if n.Error == "" {
+	place := map[directory.NodeID]int{}
+	for i, got := range askAll(ctx, nodes, func(n *directory.Node) (FleetNode, error) { return a.fleetNode(ctx, n), nil }) {
+		place[got.node.ID] = i
+		f.Nodes = append(f.Nodes, got.value)
+		if got.value.Error == "" {
 			f.Answered++
 		}
 	}
@@ -82,7 +75,9 @@ func (a *admin) fleet(ctx context.Context, ops *Ops) Fleet {
 	for s := range ringSlices {
 		owner := -1
 		for n := range view.Ring.Owners(s * directory.Partitions / ringSlices) {
-			owner = place[string(n.ID)]
+			if i, ok := place[n.ID]; ok {
+				owner = i
+			}
 			break
 		}
 		f.Ring = append(f.Ring, owner)
@@ -91,13 +86,13 @@ func (a *admin) fleet(ctx context.Context, ops *Ops) Fleet {
 }
 
 func (a *admin) fleetNode(ctx context.Context, n *directory.Node) FleetNode {
-	f := FleetNode{Name: n.ID.Name()}
+	f := FleetNode{NodeSeen: seenAs(n), Name: n.ID.Name()}
 	var r NodeReport
 	var err error
 	if n.ID == a.ID {
 		r = a.report()
 	} else {
-		r, err = a.reportOf(ctx, n)
+		r, err = a.reportOf(ctx, n, false)
 	}
 	if err != nil {
 		f.Error = err.Error()

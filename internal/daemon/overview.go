@@ -14,8 +14,12 @@ import (
 	"github.com/limpet-games/limpet/internal/link"
 )
 
-// callReport asks a process for its NodeReport, as JSON.
-const callReport = 0x3f
+// callReport asks a process for its NodeReport, as JSON: with its rooms, unless the
+// body is withoutRooms.
+const (
+	callReport   = 0x3f
+	withoutRooms = "brief"
+)
 
 // Bounds of an overview.
 const (
@@ -121,8 +125,12 @@ func (r *NodeReport) SetRooms(rooms []RoomReport) {
 // /v1/status (this process) and /v1/cluster (all of them). Call it before the
 // parts run.
 func (c *Cluster) ServeReports(ops *Ops, report func() NodeReport) {
-	c.Mesh.OnCall(callReport, func(context.Context, *link.Link, []byte) ([]byte, error) {
-		return encodeReport(report())
+	c.Mesh.OnCall(callReport, func(_ context.Context, _ *link.Link, body []byte) ([]byte, error) {
+		r := report()
+		if string(body) == withoutRooms {
+			r.Rooms, r.RoomsLeftOff = nil, 0
+		}
+		return encodeReport(r)
 	})
 	ops.HandleJSON("GET /v1/status", func(*http.Request) (any, error) {
 		r := report()
@@ -157,14 +165,18 @@ func (c *Cluster) seen() []NodeSeen {
 	nodes := c.Members.View().Nodes
 	seen := make([]NodeSeen, len(nodes))
 	for i, n := range nodes {
-		seen[i] = NodeSeen{
-			Node: string(n.ID), Role: n.Role.String(), Build: n.Build,
-			Gossip: n.Gossip, Link: n.Link, Ops: n.Ops, Kinds: n.Kinds, Draining: n.Draining,
-			Rooms: n.Load.Rooms, Members: n.Load.Members, CPU: n.Load.CPU,
-			Memory: n.Load.Memory, Full: n.Load.Full, Labels: n.Labels,
-		}
+		seen[i] = seenAs(n)
 	}
 	return seen
+}
+
+func seenAs(n *directory.Node) NodeSeen {
+	return NodeSeen{
+		Node: string(n.ID), Role: n.Role.String(), Build: n.Build,
+		Gossip: n.Gossip, Link: n.Link, Ops: n.Ops, Kinds: n.Kinds, Draining: n.Draining,
+		Rooms: n.Load.Rooms, Members: n.Load.Members, CPU: n.Load.CPU,
+		Memory: n.Load.Memory, Full: n.Load.Full, Labels: n.Labels,
+	}
 }
 
 // encodeReport leaves rooms off until the answer fits a link's frame.
@@ -187,15 +199,15 @@ func encodeReport(r NodeReport) ([]byte, error) {
 func (c *Cluster) overview(ctx context.Context, self NodeReport) Overview {
 	ctx, cancel := context.WithTimeout(ctx, reportWithin)
 	defer cancel()
-	return compose(askAll(c.Members.View().Nodes, func(n *directory.Node) (NodeReport, error) {
+	return compose(askAll(ctx, c.Members.View().Nodes, func(n *directory.Node) (NodeReport, error) {
 		if n.ID == c.ID {
 			return self, nil
 		}
-		return c.reportOf(ctx, n)
+		return c.reportOf(ctx, n, true)
 	}))
 }
 
-func (c *Cluster) reportOf(ctx context.Context, n *directory.Node) (NodeReport, error) {
+func (c *Cluster) reportOf(ctx context.Context, n *directory.Node, rooms bool) (NodeReport, error) {
 	if n.Link == "" {
 		return NodeReport{}, errors.New("node has no link address")
 	}
@@ -203,7 +215,11 @@ func (c *Cluster) reportOf(ctx context.Context, n *directory.Node) (NodeReport, 
 	if err != nil {
 		return NodeReport{}, err
 	}
-	raw, err := l.Call(ctx, callReport, nil)
+	var body []byte
+	if !rooms {
+		body = []byte(withoutRooms)
+	}
+	raw, err := l.Call(ctx, callReport, body)
 	if err != nil {
 		return NodeReport{}, err
 	}

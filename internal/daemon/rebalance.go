@@ -52,7 +52,7 @@ func (a *admin) askHosts(ctx context.Context, op string, body any) (BalanceAnswe
 	defer cancel()
 	hosts := a.Members.View().Hosts
 	all := BalanceAnswer{Hosts: []json.RawMessage{}, Asked: len(hosts), Missing: []explain.Missing{}}
-	for _, got := range askAll(hosts, func(n *directory.Node) (json.RawMessage, error) { return a.ask(ctx, n, op, body) }) {
+	for _, got := range askAll(ctx, hosts, func(n *directory.Node) (json.RawMessage, error) { return a.ask(ctx, n, op, body) }) {
 		if got.err != nil {
 			all.Missing = append(all.Missing, got.missing())
 			continue

@@ -102,7 +102,7 @@ func (a *admin) history(ctx context.Context, o RoomOrder, answer *RoomAnswer) {
 	ctx, cancel := context.WithTimeout(ctx, roomWithin)
 	defer cancel()
 	hosts := a.Members.View().Hosts
-	all := askAll(hosts, func(n *directory.Node) (tenures []json.RawMessage, err error) {
+	all := askAll(ctx, hosts, func(n *directory.Node) (tenures []json.RawMessage, err error) {
 		raw, err := a.ask(ctx, n, AdminHistory, o)
 		if err == nil {
 			err = json.Unmarshal(raw, &tenures)

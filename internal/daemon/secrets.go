@@ -127,7 +127,7 @@ func (a *admin) changeSecrets(ctx context.Context, o SecretsOrder) (SecretsAnswe
 	ctx, cancel := context.WithTimeout(ctx, secretsWithin)
 	defer cancel()
 	res := SecretsAnswer{ID: s.ID, Nodes: []NodeSecrets{}, Asked: len(nodes), Missing: []explain.Missing{}}
-	for _, got := range askAll(nodes, func(n *directory.Node) (ids []string, err error) {
+	for _, got := range askAll(ctx, nodes, func(n *directory.Node) (ids []string, err error) {
 		if n.ID == a.ID {
 			return a.Keys.step(s)
 		}

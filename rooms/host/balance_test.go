@@ -80,6 +80,7 @@ type balanced struct {
 	rand  *rand.Rand
 	now   time.Duration
 	hosts []*balancedHost
+	pace  time.Duration // of reports
 	moves int
 	twice int // moves of a room that had moved before
 }
@@ -95,7 +96,8 @@ type balancedHost struct {
 	report   time.Duration
 	arrives  time.Duration // of the last report
 	reported directory.Load
-	recent   []time.Duration // of moves
+	recent   []time.Duration             // of moves
+	given    map[directory.NodeID]uint64 // reports of hosts when a room last moved there
 }
 
 type balancedRoom struct {
@@ -105,7 +107,7 @@ type balancedRoom struct {
 }
 
 func newBalanced(t *testing.T, seed uint64, hosts, rooms int) *balanced {
-	s := &balanced{t: t, rand: rand.New(rand.NewPCG(seed, seed))}
+	s := &balanced{t: t, rand: rand.New(rand.NewPCG(seed, seed)), pace: reportEvery}
 	for range hosts {
 		s.join(rooms)
 	}
@@ -114,7 +116,7 @@ func newBalanced(t *testing.T, seed uint64, hosts, rooms int) *balanced {
 
 func (s *balanced) join(rooms int) {
 	i := len(s.hosts)
-	h := &balancedHost{node: balanceNode(i, nil), rooms: map[wire.RoomID]*balancedRoom{}}
+	h := &balancedHost{node: balanceNode(i, nil), rooms: map[wire.RoomID]*balancedRoom{}, given: map[directory.NodeID]uint64{}}
 	h.balancer = balancer{host: &Host{log: zerolog.Nop()}, policy: true}
 	h.round, h.report = s.now+rand5(s.rand), s.now
 	for r := range rooms {
@@ -154,11 +156,12 @@ func (s *balanced) run(long time.Duration, each func()) {
 
 func (s *balanced) tick(h *balancedHost) {
 	if s.now >= h.report {
-		h.reported, h.arrives, h.report = h.node.Load, s.now+time.Duration(200+s.rand.IntN(1000))*time.Millisecond, s.now+reportEvery
+		h.reported, h.arrives, h.report = h.node.Load, s.now+time.Duration(200+s.rand.IntN(1000))*time.Millisecond, s.now+s.pace
 	}
-	if s.now >= h.arrives {
+	if h.arrives > 0 && s.now >= h.arrives {
 		shown := *h.shown
-		shown.Load = h.reported
+		shown.Load, h.arrives = h.reported, 0
+		shown.Reports++
 		h.shown = &shown
 	}
 	at := func() balance {
@@ -180,9 +183,15 @@ func (s *balanced) tick(h *balancedHost) {
 	case len(h.steps) == 0 && s.now >= h.round:
 		b := at()
 		if h.round = s.now + rand5(s.rand); h.balancer.begins(b.standing) {
-			if h.steps = b.plan(s.movable(h)); !b.above(balanceEnd) || len(h.steps) == 0 {
+			fresh := h.balancer.acted.unknown(b, time.Unix(0, int64(s.now)))
+			if h.steps = fresh.plan(s.movable(h)); !b.above(balanceEnd) || len(h.steps) == 0 && len(fresh.shares) == len(b.shares) {
 				h.steps = nil
 				h.balancer.end(endedEven)
+			}
+			for _, st := range h.steps {
+				if last, any := h.given[st.to.ID]; any && st.to.Reports <= last {
+					s.t.Fatalf("%s acts twice on report %d of %s", h.node.ID, last, st.to.ID)
+				}
 			}
 		}
 	}
@@ -210,6 +219,8 @@ func (s *balanced) move(h *balancedHost, st transfer) {
 			}
 			r.came, r.moved = s.now, true
 			o.rooms[st.Room] = r
+			h.given[o.node.ID] = o.shown.Reports
+			h.balancer.acted.gave(o.shown, time.Unix(0, int64(s.now)), balanceEvery+2*s.pace)
 			h.count()
 			o.count()
 		}
@@ -265,6 +276,24 @@ func TestHostsThatJoinGetTheirShare(t *testing.T) {
 		if even > balanceStart || s.moves > moved || s.twice > 0 || moved == 0 || moved > before/2 {
 			t.Errorf("seed %d: %d%% above the mean after %d moves, %d of rooms that had moved, %d more in the quiet", seed, even, moved, s.twice, s.moves-moved)
 		}
+	}
+}
+
+// TestOldReportsAreActedOnOnce has a host join a cluster whose reports are as rare
+// as those of a thousand nodes: hosts look at one some twenty times.
+func TestOldReportsAreActedOnOnce(t *testing.T) {
+	s := newBalanced(t, 1, 6, 100)
+	s.pace = directory.LoadPace(1000)
+	s.run(2*s.pace, nil)
+	s.join(0)
+	newcomer := s.hosts[len(s.hosts)-1]
+	s.run(6*s.pace, func() {
+		if most := s.mean() * (100 + balanceStart) / 100; newcomer.node.Load.Score() > most {
+			t.Fatalf("the newcomer is filled to %d of a mean of %d", newcomer.node.Load.Score(), s.mean())
+		}
+	})
+	if even := s.spread(); even > balanceStart || s.moves == 0 || s.twice > 0 {
+		t.Errorf("%d%% from the mean after %d moves, %d of rooms that had moved", even, s.moves, s.twice)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,11 +14,9 @@ import (
 )
 
 const (
-	// balanceEvery is how often a host compares itself with the others: longer
-	// than their reports take to get here, in clusters of up to some 60 nodes.
-	balanceEvery = 5 * time.Second
-	balanceStays = time.Minute // that a room which moved here is not moved on
-	balanceRate  = 10          // rooms a second, unless told otherwise
+	balanceEvery = 5 * time.Second // a host compares itself with the others so often
+	balanceStays = time.Minute     // that a room which moved here is not moved on
+	balanceRate  = 10              // rooms a second, unless told otherwise
 	// balancePatience is what rooms' code is told that it may put a move off for:
 	// one that asks to wait is left alone until the next round.
 	balancePatience = 30 * time.Second
@@ -72,6 +71,7 @@ type balancer struct {
 	policy bool
 	wake   chan struct{} // capacity 1
 	turn   sync.Mutex    // held for a round
+	acted  actedOn       // guarded by turn
 
 	mu       sync.Mutex
 	running  bool // guarded by mu, as all below
@@ -121,12 +121,14 @@ func (b *balancer) round(ctx context.Context) {
 	if !b.begins(at.standing) {
 		return
 	}
-	steps := at.plan(b.host.movable())
-	if !at.above(balanceEnd) || len(steps) == 0 {
+	fresh := b.acted.unknown(at, time.Now())
+	steps := fresh.plan(b.host.movable())
+	switch {
+	case !at.above(balanceEnd), len(steps) == 0 && len(fresh.shares) == len(at.shares):
 		b.end(endedEven)
-		return
+	case len(steps) > 0:
+		b.move(ctx, steps)
 	}
-	b.move(ctx, steps)
 }
 
 // begins reports whether rooms are to move: somebody said so, or the difference
@@ -179,9 +181,20 @@ func (b *balancer) move(ctx context.Context, steps []transfer) {
 		}
 		m, err := b.host.move(ctx, s.Room, s.to.ID, s.to.Link, balancePatience, causeRebalance)
 		b.count(m, err)
+		if err == nil {
+			b.gave(s.to.ID)
+		}
 		if sleep(ctx, pace-time.Since(began)); ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+// gave notes that a room has moved to a host.
+func (b *balancer) gave(id directory.NodeID) {
+	peers := b.host.cfg.Peers()
+	if i := slices.IndexFunc(peers, func(n *directory.Node) bool { return n.ID == id }); i >= 0 {
+		b.acted.gave(peers[i], time.Now(), quietFor(len(peers)))
 	}
 }
 
