@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,10 +29,11 @@ const (
 )
 
 const (
-	adoptPatience = 3 * time.Second // for the store, until links are served although rooms wait
-	waitsAgain    = 5 * time.Second // until the nodes are told again that they do
-	handOnAhead   = 4               // batches of claims handed on ahead of the rooms
-	adoptGC       = 15              // percent of garbage while rooms come out of shared memory
+	adoptPatience = 3 * time.Second  // for the store, until links are served although rooms wait
+	waitsAgain    = 5 * time.Second  // until the nodes are told again that they do
+	handOnAhead   = 4                // batches of claims handed on ahead of the rooms
+	staleWithin   = 30 * time.Second // until a room in which nothing happens is saved after a restart in place
+	adoptParts    = 16               // garbage is collected so many times while rooms come out of shared memory
 )
 
 // Adoption is how the rooms that a predecessor left were taken up.
@@ -179,8 +179,8 @@ func (h *Host) adoptAll(ctx context.Context, file *handover.Reader, rep *Adoptio
 		rep.Error = err.Error()
 		return
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(adoptGC))
 	began := time.Now()
+	waste := newWaste(file.Rooms)
 	handed := make(chan []handOn, handOnAhead)
 	go func() {
 		defer close(handed)
@@ -195,6 +195,7 @@ func (h *Host) adoptAll(ctx context.Context, file *handover.Reader, rep *Adoptio
 		for _, on := range part {
 			eg.Go(func() error {
 				result := h.adoptOne(ctx, file, on, flights[on.room.Claim.Room])
+				waste.add(on.room.Size())
 				h.metrics.adopted.WithLabelValues(result).Inc()
 				mu.Lock()
 				defer mu.Unlock()
@@ -205,6 +206,28 @@ func (h *Host) adoptAll(ctx context.Context, file *handover.Reader, rep *Adoptio
 	}
 	_ = eg.Wait() // none fails
 	rep.AdoptMS = ms(time.Since(began))
+}
+
+// waste collects garbage as rooms come out of shared memory: what was read, what
+// is still to be, and the rooms made of it must not add up to much more than the
+// rooms. Left to its percentage the collector would run at each bit of growth.
+type waste struct {
+	every int64
+	since atomic.Int64 // bytes read since the last collection
+}
+
+func newWaste(all []handover.Room) *waste {
+	var size int64
+	for i := range all {
+		size += int64(all[i].Size())
+	}
+	return &waste{every: max(freeAtLeast, size/adoptParts)}
+}
+
+func (w *waste) add(n int) {
+	if now := w.since.Add(int64(n)); now >= w.every && w.since.CompareAndSwap(now, 0) {
+		runtime.GC()
+	}
 }
 
 func (a *Adoption) count(result string, size int) {
@@ -343,6 +366,10 @@ func (h *Host) adoptShared(f *flight, file *handover.Reader, on handOn) error {
 	if on.room.Dirty && f.kind.Durability != rooms.None() {
 		r.save.again, r.save.changed = true, now
 		r.journal.waits = r.journaled() // it went on without its journal
+	} else if !r.journaled() {
+		// The store has it. Were all rooms of a host saved at once, they would hold
+		// up those that are still to be taken up.
+		r.save.due, r.save.stale = now.Add(f.kind.Durability.Interval()), now.Add(spread(f.id, staleWithin))
 	}
 	if !h.enter(r) {
 		return errors.New("host lost its lease meanwhile")

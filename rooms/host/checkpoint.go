@@ -17,6 +17,7 @@ type saving struct {
 	busy  bool      // the writer has one that it has not answered
 	again bool      // the last one did not reach the store
 	due   time.Time // not before, unless it is urgent
+	stale time.Time // the store has the room as it started: due then where nothing changes; zero: it has not
 
 	cut     actor.Cut // what the last one covers
 	encoded time.Time // when the last one was made
@@ -52,7 +53,16 @@ func (r *room) saveAt() time.Time {
 		}
 		return r.save.encoded.Add(cutPause)
 	}
+	if r.asStored() {
+		return r.save.stale
+	}
 	return r.save.due
+}
+
+// asStored reports whether the room started from what the store has, and nothing
+// but its start can have changed it since.
+func (r *room) asStored() bool {
+	return !r.save.stale.IsZero() && !r.save.again && !r.actor.Changed()
 }
 
 // cutPause is at least between two checkpoints that the journal asks for.
@@ -62,7 +72,7 @@ const cutPause = 100 * time.Millisecond
 // store is never waited for.
 func (r *room) checkpoint(now time.Time) {
 	s := &r.save
-	if s.changed.IsZero() && r.actor.Dirty() {
+	if s.changed.IsZero() && r.actor.Dirty() && !r.asStored() {
 		s.changed = now
 	}
 	if !r.wantsSave() || now.Before(r.saveAt()) && (s.again || !r.actor.Urgent()) {
@@ -100,7 +110,7 @@ func (r *room) seal(now time.Time, c snapshot.Claim, body []byte, cut actor.Cut)
 	if err != nil {
 		return snapshot.SaveRequest{}, err
 	}
-	s.cut, s.encoded, s.due = cut, now, now.Add(r.kind.Durability.Interval())
+	s.cut, s.encoded, s.due, s.stale = cut, now, now.Add(r.kind.Durability.Interval()), time.Time{}
 	r.metrics.checkpointBytes.Observe(float64(len(data)))
 	return snapshot.SaveRequest{Claim: c, Seq: s.seq, Data: data, Journal: cut.Journal()}, nil
 }

@@ -281,7 +281,7 @@ func (r *room) handInto(now time.Time, p *parting) error {
 	}
 	at := handover.Room{
 		Claim: r.claim,
-		Dirty: r.durable() && (r.actor.Dirty() || r.save.busy || r.save.again),
+		Dirty: r.durable() && (r.actor.Dirty() && !r.asStored() || r.save.busy || r.save.again),
 	}
 	body, cut, err := r.actor.Encode()
 	if err != nil {

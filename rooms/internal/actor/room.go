@@ -69,6 +69,7 @@ type Room struct {
 	blamed  bool
 	ending  ending
 	dirty   bool
+	fresh   bool // nothing was encoded yet: what Start changed is not known
 	urgent  bool
 
 	// Checkpointed, beside the handler's state.
@@ -140,7 +141,7 @@ func Prepare(cfg Config, now time.Time) (*Room, error) {
 		source:  rand.NewPCG(cfg.Seed, seedStream),
 		changed: true,
 		store:   true,
-		dirty:   true,
+		fresh:   true,
 	}
 	if r.log == nil {
 		r.log = discard()

@@ -49,7 +49,11 @@ type mark struct {
 
 // Dirty says whether something that a checkpoint holds may have changed since
 // the last Encode.
-func (r *Room) Dirty() bool { return r.durable && r.dirty }
+func (r *Room) Dirty() bool { return r.durable && (r.dirty || r.fresh) }
+
+// Changed is Dirty but for what the handler's Start alone has changed, which it
+// changes again when the room starts from the checkpoint before it.
+func (r *Room) Changed() bool { return r.durable && r.dirty }
 
 // Urgent says that a checkpoint is wanted now, not at the kind's interval:
 // someone waits for a kick or a close to be confirmed, or an input that must

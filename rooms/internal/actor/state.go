@@ -161,7 +161,7 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 	if body, err = encMode.Marshal(s); err != nil {
 		return nil, Cut{}, fmt.Errorf("encode room %s: %w", r.cfg.Room, err)
 	}
-	r.dirty, r.urgent = false, false
+	r.dirty, r.fresh, r.urgent = false, false, false
 	r.digest.Reset()
 	c = r.Mark()
 	c.version = version
