@@ -73,6 +73,21 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	bob := dialSpeaker(ctx, t, url, "", spoken)
 	bob.say(wire.Join{Ref: 1, Mode: wire.ModeJoinOrCreate, Kind: "ledger", Name: "secrets"}.Append(nil)) // not one of its kinds
 	bob.until(t, wire.TypeError)
+	limited := func(name string, limit map[string]any) *speaker {
+		s := dialSpeaker(ctx, t, url, signed(name, key, jwt.MapClaims{"sub": name, "exp": later, "limpet": limit}), "")
+		s.say(wire.Join{Ref: 1, Mode: wire.ModeJoinOrCreate, Kind: "ledger", Name: "seats"}.Append(nil))
+		return s
+	}
+	refused := func(s *speaker, want wire.Code) {
+		t.Helper()
+		if e, err := wire.DecodeError(s.until(t, wire.TypeError)); err != nil || e.Code != want {
+			t.Errorf("refused with %+v, %v; want %v", e, err, want)
+		}
+	}
+	refused(limited("another room's", map[string]any{"rooms": []string{"ledger/others"}}), wire.CodeUnauthorized)
+	limited("red", map[string]any{"rooms": []string{"ledger/seats"}, "seat": "red"}).until(t, wire.TypeJoined)
+	limited("blue", map[string]any{"seat": "blue"}).until(t, wire.TypeJoined)
+	refused(limited("red again", map[string]any{"seat": "red"}), wire.CodeRoomFull)
 	for _, token := range []string{old, forged, "no token at all"} {
 		dialSpeaker(ctx, t, url, token, "").closed(t)
 	}
