@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,6 +87,7 @@ func (c *claims) change(room wire.RoomID, f func(*claim)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.rooms[room]
+	r.reserved = maps.Clone(r.reserved) // others read the former one
 	r.rev++
 	f(&r)
 	if r.loc.Room != "" {
