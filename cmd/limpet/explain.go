@@ -23,6 +23,9 @@ func runExplain(ctx context.Context, args []string, std streams) int {
 	if status, ok := o.parse(f, args, std); !ok {
 		return status
 	}
+	if err := checkOperands("KIND/ROOM", f.Args()); err != nil {
+		return f.Bad(err)
+	}
 	var e explain.Explanation
 	err := o.call(ctx, "/v1/explain?room="+url.QueryEscape(f.Args()[0]), nil, &e)
 	switch {

@@ -24,6 +24,9 @@ func runMove(ctx context.Context, args []string, std streams) int {
 	if status, ok := o.parse(f, args, std); !ok {
 		return status
 	}
+	if err := checkOperands("KIND/ROOM HOST", f.Args()); err != nil {
+		return f.Bad(err)
+	}
 	var a moveAnswer
 	err := o.call(ctx, "/v1/move", map[string]string{"room": f.Args()[0], "to": f.Args()[1]}, &a)
 	switch {

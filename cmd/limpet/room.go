@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/rooms/host"
+	"github.com/limpet-games/limpet/wire"
 )
 
 // roomDetail is GET /v1/room.
@@ -37,11 +37,31 @@ func roomCommand(ctx context.Context, args []string, std streams, name, usage, a
 	if status, ok := o.parse(f, args, std); !ok {
 		return status
 	}
+	if err := checkOperands(usage, f.Args()); err != nil {
+		return f.Bad(err)
+	}
 	if err := run(ctx, &o, f.Args()); err != nil {
 		fmt.Fprintf(std.err, "limpet %s: %v\n", name, err)
 		return 1
 	}
 	return 0
+}
+
+// checkOperands refuses what no node needs to be asked about.
+func checkOperands(usage string, given []string) error {
+	for i, what := range strings.Fields(usage) {
+		switch what {
+		case "KIND/ROOM":
+			if _, err := wire.ParseRoom(given[i]); err != nil {
+				return err
+			}
+		case "MEMBER":
+			if _, err := strconv.ParseUint(given[i], 10, 64); err != nil {
+				return fmt.Errorf("MEMBER %q: want a number, as limpet room lists it", given[i])
+			}
+		}
+	}
+	return nil
 }
 
 func runRoom(ctx context.Context, args []string, std streams) int {
@@ -72,7 +92,7 @@ func runKick(ctx context.Context, args []string, std streams) int {
 		func(ctx context.Context, o *opsFlags, given []string) error {
 			member, err := strconv.ParseUint(given[1], 10, 64)
 			if err != nil {
-				return errors.New("MEMBER is a number, as limpet room lists it")
+				return err
 			}
 			return o.act(ctx, std.out, "/v1/kick", daemon.RoomOrder{Room: given[0], Member: member, Reason: reason}, given[1]+" is out of "+given[0])
 		})
