@@ -108,6 +108,9 @@ func TestDirty(t *testing.T) {
 		if !st.Dirty() {
 			t.Errorf("%s: not dirty", name)
 		}
+		if name != "start" && !st.Changed() {
+			t.Errorf("%s: nothing has changed", name)
+		}
 	}
 	st.saves()
 	st.Flush(st.now.Add(time.Second))
@@ -161,6 +164,24 @@ type explosive struct{ V int }
 
 func (*explosive) MarshalBinary() ([]byte, error) { panic("boom") }
 func (*explosive) UnmarshalBinary([]byte) error   { panic("boom") }
+
+// A room that has only started is to be saved, but nothing in it has changed.
+func TestStartAloneIsNoChange(t *testing.T) {
+	kind, _ := rooms.Kind{Name: "k", New: func() rooms.Handler { return &still{} }}.Checked()
+	r, err := New(Config{Kind: kind, Room: "k/x"}, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Dirty() || r.Changed() {
+		t.Errorf("after the start: dirty %v, changed %v", r.Dirty(), r.Changed())
+	}
+	if _, _, err := r.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	if r.Dirty() || r.Changed() {
+		t.Errorf("after a checkpoint: dirty %v, changed %v", r.Dirty(), r.Changed())
+	}
+}
 
 type bomb struct {
 	still
