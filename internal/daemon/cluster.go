@@ -209,7 +209,7 @@ func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*director
 	cfg := directory.MembersConfig{
 		Name: flags.Name, Boot: boot, Role: self.Role,
 		BindAddr: bind, BindPort: bound.Port, AdvertiseAddr: advertise,
-		LinkAddr: linkAddr, OpsAddr: self.Ops, Kinds: self.Kinds, Placements: self.Placements, Labels: self.Labels, Build: short(Version()),
+		LinkAddr: linkAddr, OpsAddr: self.Ops, Kinds: self.Kinds, Placements: self.Placements, Labels: self.Labels, Build: gossiped(Version()),
 		Cluster: flags.Cluster, Seeds: flags.Join,
 		Log: self.Log, Metrics: self.Metrics,
 	}
@@ -229,7 +229,7 @@ func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*director
 	return m, nil
 }
 
-// short makes a version fit into gossip.
+// short is the beginning of what is logged of others' words.
 func short(version string) string { return version[:min(len(version), 40)] }
 
 // AddTo adds links and gossip to the process's parts. Links are added first:
