@@ -260,6 +260,7 @@ type realGateway struct {
 	*ear
 	mesh *link.Mesh
 	link *link.Link
+	addr string // where link leads to
 }
 
 func dialGateway(t *testing.T, name, node, addr string) *realGateway {
@@ -273,15 +274,24 @@ func dialGateway(t *testing.T, name, node, addr string) *realGateway {
 	return g
 }
 
+// dial links the gateway with a node. What was sent on the link of a process that
+// had its name before would be lost: that one's end is waited for.
 func (g *realGateway) dial(t *testing.T, node, addr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
+	if g.link != nil && g.link.Peer() == node && g.addr != addr {
+		select {
+		case <-g.link.Done():
+		case <-ctx.Done():
+			t.Fatalf("the link to the process before, at %s, is still there", g.addr)
+		}
+	}
 	l, err := g.mesh.Link(ctx, node, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.link = l
+	g.link, g.addr = l, addr
 }
 
 func (g *realGateway) send(kind peer.Kind, body []byte) {
