@@ -109,7 +109,7 @@ func (r *Room) enter(m *member, n wire.Input) {
 
 func (r *Room) guard() {
 	r.depth--
-	r.dirty = true
+	r.dirty = r.dirty || !r.starting
 	if r.depth > 0 {
 		return
 	}
@@ -126,6 +126,8 @@ func (r *Room) onStart(why rooms.Start) {
 	if r.starter == nil {
 		return
 	}
+	r.starting = true
+	defer func() { r.starting = false }()
 	r.enter(nil, 0)
 	defer r.guard()
 	r.starter.Start(r, why)

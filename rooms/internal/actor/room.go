@@ -60,17 +60,18 @@ type Room struct {
 	lineage
 
 	// Where the room is.
-	now     time.Time // the handler's
-	wall    time.Time // the host's; now follows it, but where events are recorded
-	live    bool      // restored to the middle of its life
-	depth   int       // of handler calls under way
-	failure error
-	blame   Poison // what the call under way, or the last one, is for
-	blamed  bool
-	ending  ending
-	dirty   bool
-	fresh   bool // nothing was encoded yet: what Start changed is not known
-	urgent  bool
+	now      time.Time // the handler's
+	wall     time.Time // the host's; now follows it, but where events are recorded
+	live     bool      // restored to the middle of its life
+	depth    int       // of handler calls under way
+	failure  error
+	blame    Poison // what the call under way, or the last one, is for
+	blamed   bool
+	ending   ending
+	dirty    bool
+	fresh    bool // nothing was encoded yet: what Start changed is not known
+	starting bool // Start runs: what its state becomes is in fresh
+	urgent   bool
 
 	// Checkpointed, beside the handler's state.
 	seq      wire.Seq
@@ -154,6 +155,7 @@ func Prepare(cfg Config, now time.Time) (*Room, error) {
 	if err := r.load(); err != nil {
 		return nil, fmt.Errorf("start room %s: %w", cfg.Room, err)
 	}
+	r.dirty = false // it is as it was saved
 	return r, nil
 }
 

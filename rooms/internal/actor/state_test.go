@@ -165,21 +165,52 @@ type explosive struct{ V int }
 func (*explosive) MarshalBinary() ([]byte, error) { panic("boom") }
 func (*explosive) UnmarshalBinary([]byte) error   { panic("boom") }
 
-// A room that has only started is to be saved, but nothing in it has changed.
-func TestStartAloneIsNoChange(t *testing.T) {
-	kind, _ := rooms.Kind{Name: "k", New: func() rooms.Handler { return &still{} }}.Checked()
-	r, err := New(Config{Kind: kind, Room: "k/x"}, start)
-	if err != nil {
-		t.Fatal(err)
+// starter does as start says when its room starts.
+type starter struct {
+	still
+	state struct{ N int }
+	start func(rooms.Room)
+}
+
+func (s *starter) State() any { return &s.state }
+
+func (s *starter) Start(r rooms.Room, _ rooms.Start) {
+	s.state.N++
+	if s.start != nil {
+		s.start(r)
 	}
+}
+
+// A room that has only started is to be saved, but nothing in it has changed that
+// another start would not change again.
+func TestStartAloneIsNoChange(t *testing.T) {
+	begun := func(saved []byte, does func(rooms.Room)) *Room {
+		kind, _ := rooms.Kind{Name: "k", New: func() rooms.Handler { return &starter{start: does} }}.Checked()
+		r, err := New(Config{Kind: kind, Room: "k/x", Saved: saved}, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := begun(nil, nil)
 	if !r.Dirty() || r.Changed() {
 		t.Errorf("after the start: dirty %v, changed %v", r.Dirty(), r.Changed())
 	}
-	if _, _, err := r.Encode(); err != nil {
+	if r := begun(nil, func(r rooms.Room) { r.SetTimer("t", time.Second) }); !r.Changed() {
+		t.Error("a timer that the start set is no change")
+	}
+	if r := begun(nil, func(r rooms.Room) { r.SetLabels(map[string]string{"a": "b"}) }); !r.Changed() {
+		t.Error("labels that the start set are no change")
+	}
+	body, _, err := r.Encode()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if r.Dirty() || r.Changed() {
 		t.Errorf("after a checkpoint: dirty %v, changed %v", r.Dirty(), r.Changed())
+	}
+	if r := begun(body, nil); !r.Dirty() || r.Changed() {
+		t.Errorf("restored from it: dirty %v, changed %v", r.Dirty(), r.Changed())
 	}
 }
 
