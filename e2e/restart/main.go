@@ -95,7 +95,7 @@ func inPlace(ctx context.Context, h *cluster.Process, rooms int, shared string) 
 	began := time.Now()
 	s, err := cluster.RestartInPlace(ctx, h, h.Name, func() error { h.Signal(syscall.SIGUSR2); return nil })
 	took := time.Since(began)
-	before, peak := m.end()
+	m.end()
 	if err != nil {
 		return 0, err
 	}
@@ -104,7 +104,8 @@ func inPlace(ctx context.Context, h *cluster.Process, rooms int, shared string) 
 	}
 	fmt.Printf("in place: %.2f s from the signal until all rooms run (aim: 2 s), %.2f s of it to write them, %.2f s to take them up, %.2f GiB\n",
 		took.Seconds(), s.Last.FrozenMS/1000, s.Last.AdoptMS/1000, float64(s.Last.Bytes)/(1<<30))
-	fmt.Printf("memory of the host and its file: %d MiB before, at most %d MiB: %.2f times (aim: 1.2)\n", before>>20, peak>>20, float64(peak)/float64(before))
+	fmt.Printf("memory of the host and its file: %d MiB before, at most %d MiB, after %.2f s: %.2f times (aim: 1.2)\n",
+		m.before>>20, m.peak>>20, m.at.Seconds(), float64(m.peak)/float64(m.before))
 	return took, nil
 }
 

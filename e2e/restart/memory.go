@@ -16,6 +16,8 @@ type memory struct {
 	others int64 // in shared memory
 	before int64
 	peak   int64
+	began  time.Time
+	at     time.Duration // when it was that
 	stop   chan struct{}
 	done   chan struct{}
 }
@@ -29,6 +31,7 @@ func watchMemory(pid int, dir string) (*memory, error) {
 	if m.before, err = m.now(); err != nil {
 		return nil, err
 	}
+	m.began = time.Now()
 	go m.run()
 	return m, nil
 }
@@ -43,16 +46,16 @@ func (m *memory) run() {
 			return
 		case <-tick.C:
 		}
-		if n, err := m.now(); err == nil { // between two programs there is none
-			m.peak = max(m.peak, n)
+		if n, err := m.now(); err == nil && n > m.peak { // between two programs there is none
+			m.peak, m.at = n, time.Since(m.began)
 		}
 	}
 }
 
-func (m *memory) end() (before, peak int64) {
+// end stops watching. What before, peak and at are stays.
+func (m *memory) end() {
 	close(m.stop)
 	<-m.done
-	return m.before, m.peak
 }
 
 // now is the process's resident memory and what was written to shared memory.

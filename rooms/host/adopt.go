@@ -345,22 +345,23 @@ func (h *Host) letGo(ctx context.Context, file *handover.Reader, on handOn) {
 
 // adoptShared starts a room as it was.
 func (h *Host) adoptShared(f *flight, file *handover.Reader, on handOn) error {
-	body, baggage, err := file.Read(on.room)
-	if err != nil {
-		return err
-	}
 	now := time.Now()
-	from := copyOf{body: body, baggage: baggage, seq: on.room.Saves, version: on.room.StateVersion,
-		journal: snapshot.Journal{Base: on.room.Journal}}
-	ready, err := h.prepare(f.kind, on.Claim, from, now)
-	if err != nil {
-		h.failures.loads.Add(1)
+	var r *room
+	err := file.Read(on.room, func(body, baggage []byte) (err error) {
+		from := copyOf{body: body, baggage: baggage, seq: on.room.Saves, version: on.room.StateVersion,
+			journal: snapshot.Journal{Base: on.room.Journal}}
+		ready, err := h.prepare(f.kind, on.Claim, from, now)
+		if err != nil {
+			h.failures.loads.Add(1)
+			return err
+		}
+		file.Free(on.room)
+		if r, err = h.start(f.kind, on.grant, ready, copyOf{seq: from.seq, journal: from.journal}, now); err != nil {
+			h.loadFailed(f.id)
+		}
 		return err
-	}
-	file.Free(on.room)
-	r, err := h.start(f.kind, on.grant, ready, copyOf{seq: from.seq, journal: from.journal}, now)
+	})
 	if err != nil {
-		h.loadFailed(f.id)
 		return err
 	}
 	if on.room.Dirty && f.kind.Durability != rooms.None() {

@@ -50,6 +50,7 @@ const (
 	parkWithin   = 5 * time.Second // of a room that has to be saved in the store
 	freeAtLeast  = 32 << 20        // bytes written between two times that memory is given back
 	freeParts    = 12              // and so many times over all rooms
+	handGC       = 20              // percent of garbage while rooms are written
 	handAtOnce   = 4               // rooms for each processor that are handed over at a time
 	settleFlight = time.Second     // for activations and arrivals that are under way
 )
@@ -202,6 +203,8 @@ func (h *Host) awaitFlights(ctx context.Context) {
 // handAll hands every room over. Rooms whose code does not return by until are
 // left to the store as they last were.
 func (h *Host) handAll(ctx context.Context, file *handover.Writer, until time.Time, gone []string) error {
+	// What is encoded is garbage at once: it is to take the place of what was.
+	defer debug.SetGCPercent(debug.SetGCPercent(handGC))
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	p := &parting{

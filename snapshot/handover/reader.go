@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -15,7 +17,8 @@ type Reader struct {
 	Header
 	Rooms []Room
 
-	file *os.File
+	file   *os.File
+	blocks sync.Pool // of *[]byte: what Read reads into
 }
 
 // Take opens the file at path, clears its mark, and only then looks at what is
@@ -122,19 +125,26 @@ func (r *Reader) load() error {
 	return err
 }
 
-// Read gives one room's body and baggage, in memory of their own.
-func (r *Reader) Read(room *Room) (body, baggage []byte, err error) {
+// Read calls use with one room's body and baggage, which are good until it
+// returns: the rooms that are read one after the other share their memory.
+func (r *Reader) Read(room *Room, use func(body, baggage []byte) error) error {
 	if room.InStore {
-		return nil, nil, fmt.Errorf("room %s: %w: its state is in the store", room.Claim.Room, ErrNone)
+		return fmt.Errorf("room %s: %w: its state is in the store", room.Claim.Room, ErrNone)
 	}
-	b := make([]byte, room.Size())
+	block, _ := r.blocks.Get().(*[]byte)
+	if block == nil {
+		block = new([]byte)
+	}
+	defer r.blocks.Put(block)
+	b := slices.Grow((*block)[:0], room.Size())[:room.Size()]
+	*block = b
 	if _, err := r.file.ReadAt(b, room.at); err != nil {
-		return nil, nil, fmt.Errorf("%w: room %s: %w", ErrDamaged, room.Claim.Room, err)
+		return fmt.Errorf("%w: room %s: %w", ErrDamaged, room.Claim.Room, err)
 	}
 	if sum := room.checksum(b); sum != room.sum {
-		return nil, nil, fmt.Errorf("%w: room %s: checksum is %016x, want %016x", ErrDamaged, room.Claim.Room, sum, room.sum)
+		return fmt.Errorf("%w: room %s: checksum is %016x, want %016x", ErrDamaged, room.Claim.Room, sum, room.sum)
 	}
-	return b[:room.body:room.body], b[room.body:], nil
+	return use(b[:room.body:room.body], b[room.body:])
 }
 
 // Free gives the memory of a room's block back.

@@ -160,7 +160,7 @@ func Prepare(cfg Config, now time.Time) (*Room, error) {
 }
 
 // Begin starts a prepared room in an epoch. An error means that its handler
-// panicked.
+// panicked. The room keeps nothing of what it was made from.
 func (r *Room) Begin(epoch wire.Epoch, now time.Time) error {
 	r.cfg.Epoch = epoch
 	if r.cfg.Baggage != nil && !r.live && now.After(r.now) {
@@ -169,6 +169,7 @@ func (r *Room) Begin(epoch wire.Epoch, now time.Time) error {
 	if err := r.begins(now); err != nil {
 		return fmt.Errorf("start room %s: %w", r.cfg.Room, err)
 	}
+	r.cfg.Saved, r.cfg.Baggage, r.cfg.Journal = nil, nil, nil // a room would hold its state twice
 	return nil
 }
 
