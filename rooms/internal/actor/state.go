@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -122,10 +123,10 @@ type savedPoison struct {
 // the size of a checkpoint is the store's to bound. The decoder checks that
 // data is well formed before it allocates for it.
 var (
-	encMode = must(func() (cbor.EncMode, error) {
+	encMode = must(func() (cbor.UserBufferEncMode, error) {
 		o := cbor.CoreDetEncOptions()
 		o.Time = cbor.TimeRFC3339Nano
-		return o.EncMode()
+		return o.UserBufferEncMode()
 	}())
 	decMode = must(cbor.DecOptions{
 		MaxArrayElements: math.MaxInt32,
@@ -152,7 +153,9 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 	if r.cfg.Writes != nil {
 		version = r.cfg.Writes()
 	}
-	if s.State, err = r.stateToSave(version); err != nil {
+	b := states.Get().(*bytes.Buffer)
+	defer giveBack(b)
+	if s.State, err = r.stateToSave(version, b); err != nil {
 		return nil, Cut{}, fmt.Errorf("encode state of room %s: %w", r.cfg.Room, err)
 	}
 	if r.failure != nil {
@@ -166,6 +169,19 @@ func (r *Room) Encode() (body []byte, c Cut, err error) {
 	c = r.Mark()
 	c.version = version
 	return body, c, nil
+}
+
+// states are buffers for the states of rooms on their way into checkpoints.
+var states = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxStateBuffer bounds what one of them keeps.
+const maxStateBuffer = 1 << 20
+
+func giveBack(b *bytes.Buffer) {
+	if b.Cap() <= maxStateBuffer {
+		b.Reset()
+		states.Put(b)
+	}
 }
 
 func (r *Room) contents() *saved {
@@ -238,14 +254,19 @@ func (r *Room) encodeState() (b []byte, err error) {
 }
 
 // stateToSave is the state in a version, watched like any other call of the
-// room's code.
-func (r *Room) stateToSave(version uint32) ([]byte, error) {
+// room's code. It may be in the memory of b.
+func (r *Room) stateToSave(version uint32, b *bytes.Buffer) (state []byte, err error) {
 	r.enter(nil, 0)
 	defer r.guard()
-	if version == r.cfg.Kind.StateVersion {
-		return r.encodeState()
+	if version != r.cfg.Kind.StateVersion {
+		return r.encodeOlder(version)
 	}
-	return r.encodeOlder(version)
+	if r.state == nil {
+		return nil, nil
+	}
+	defer catch(&err)
+	err = encMode.MarshalToBuffer(r.state, b)
+	return b.Bytes(), err
 }
 
 // CheckState says whether a new handler of the kind takes the state in a
