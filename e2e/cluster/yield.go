@@ -16,16 +16,16 @@ import (
 type starter struct {
 	once sync.Once
 	tid  int
-	todo chan func()
+	work chan func()
 }
 
-var starts = starter{todo: make(chan func())}
+var starts = starter{work: make(chan func())}
 
 // start is cmd.Start on the starter's thread, which lives as long as the process.
 func (s *starter) start(cmd *exec.Cmd) error {
 	s.run()
 	err := make(chan error, 1)
-	s.todo <- func() { err <- cmd.Start() }
+	s.work <- func() { err <- cmd.Start() }
 	return <-err
 }
 
@@ -36,7 +36,7 @@ func (s *starter) run() {
 			runtime.LockOSThread()
 			s.tid = syscall.Gettid()
 			close(began)
-			for do := range s.todo {
+			for do := range s.work {
 				do()
 			}
 		}()

@@ -44,3 +44,6 @@ func (w *statusWriter) WriteHeader(status int) {
 
 // Unwrap lets http.ResponseController through.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// short is the beginning of a path that somebody asked for, as far as it is logged.
+func short(path string) string { return path[:min(len(path), 40)] }

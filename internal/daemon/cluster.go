@@ -229,9 +229,6 @@ func (c *Cluster) members(flags ClusterFlags, boot uint64, self Self) (*director
 	return m, nil
 }
 
-// short is the beginning of what is logged of others' words.
-func short(version string) string { return version[:min(len(version), 40)] }
-
 // AddTo adds links and gossip to the process's parts. Links are added first:
 // who hears of this process can reach it.
 func (c *Cluster) AddTo(parts *Parts) {
