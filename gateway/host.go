@@ -24,6 +24,10 @@ type host struct {
 	routes map[*route]struct{} // guarded by mu
 }
 
+func newHost(l *link.Link) *host {
+	return &host{link: l, node: directory.NodeID(l.Peer()), routes: map[*route]struct{}{}}
+}
+
 // add has h tell r of its end. False: it has ended.
 func (h *host) add(r *route) bool {
 	h.mu.Lock()
@@ -65,7 +69,7 @@ func (g *Gateway) hostOf(l *link.Link) *host {
 		return nil // linkDown may be past
 	default:
 	}
-	h := &host{link: l, node: directory.NodeID(l.Peer()), routes: map[*route]struct{}{}}
+	h := newHost(l)
 	g.hosts[l] = h
 	return h
 }
