@@ -41,34 +41,23 @@ func TestIsolatedKind(t *testing.T) {
 	}
 	rounds := isolateRounds(t)
 	quiet := steady.lap(ctx, t, "without a fault", time.Duration(rounds-1)*5*time.Second)
-	faults := []string{faulty.Loop, faulty.Goroutine, faulty.Overflow, faulty.Maps, faulty.Eat}
-	for i := range rounds * len(faults) {
-		fault := faults[i/rounds]
-		if i%rounds == 0 {
+	for _, fault := range []string{faulty.Loop, faulty.Goroutine, faulty.Overflow, faulty.Maps, faulty.Eat} {
+		// A machine that others use stalls now and then; what the fault does it does
+		// each time.
+		for try := 1; ; try++ {
 			steady.lap(ctx, t, "between", 0)
-		}
-		before := isolated(ctx, t, c.Hosts[0])
-		victim := newListener(ctx, t, c.URLs(), "faulty/"+fault+strconv.Itoa(i))
-		victim.play(ctx, t, 3)
-		began := time.Now()
-		victim.breaks(ctx, t, fault)
-		failed := time.Since(began)
-		victim.play(ctx, t, 6)
-		beside.play(ctx, t, beside.last()+1)
-		// What hangs is ended a little after its room was given up.
-		var after report
-		for after = isolated(ctx, t, c.Hosts[0]); after.Deaths == before.Deaths || after.State != "ready"; after = isolated(ctx, t, c.Hosts[0]) {
-			wait(ctx, t, "the process is another one")
-		}
-		if after.Deaths != before.Deaths+1 || after.PID == before.PID {
-			t.Errorf("%s: process before %+v, after %+v: want one death", fault, before, after)
-		}
-		t.Logf("%s: sender told and room back after %s; %s", fault, failed.Round(time.Millisecond), after.Last)
-		if failed > 10*time.Second {
-			t.Errorf("%s: sender told and room back after %s, want 10 s at most", fault, failed)
-		}
-		if i%rounds == rounds-1 {
-			steady.hold(t, steady.lap(ctx, t, fault, 0), quiet, rounds > 1)
+			for i := range rounds {
+				breakKind(ctx, t, c, beside, fault, fmt.Sprintf("%s-%d-%d", fault, try, i))
+			}
+			err := steady.hold(steady.lap(ctx, t, fault, 0), quiet, rounds > 1)
+			if err == nil {
+				break
+			}
+			if try == isolateTries {
+				t.Errorf("%s, each of %d times: %v", fault, try, err)
+				break
+			}
+			t.Logf("%s, once more: %v", fault, err)
 		}
 	}
 	steady.stop()
@@ -122,6 +111,33 @@ func TestIsolatedKind(t *testing.T) {
 	}
 	if syscall.Kill(now.PID, 0) == nil && !zombie(now.PID) {
 		t.Errorf("process %d outlives its host", now.PID)
+	}
+}
+
+const isolateTries = 3
+
+// breakKind has a room's code break the process of its kind, and sees it come back.
+func breakKind(ctx context.Context, t *testing.T, c *cluster.Cluster, beside *listener, fault, room string) {
+	t.Helper()
+	before := isolated(ctx, t, c.Hosts[0])
+	victim := newListener(ctx, t, c.URLs(), "faulty/"+room)
+	victim.play(ctx, t, 3)
+	began := time.Now()
+	victim.breaks(ctx, t, fault)
+	failed := time.Since(began)
+	victim.play(ctx, t, 6)
+	beside.play(ctx, t, beside.last()+1)
+	// What hangs is ended a little after its room was given up.
+	var after report
+	for after = isolated(ctx, t, c.Hosts[0]); after.Deaths == before.Deaths || after.State != "ready"; after = isolated(ctx, t, c.Hosts[0]) {
+		wait(ctx, t, "the process is another one")
+	}
+	if after.Deaths != before.Deaths+1 || after.PID == before.PID {
+		t.Errorf("%s: process before %+v, after %+v: want one death", fault, before, after)
+	}
+	t.Logf("%s: sender told and room back after %s; %s", fault, failed.Round(time.Millisecond), after.Last)
+	if failed > 10*time.Second {
+		t.Errorf("%s: sender told and room back after %s, want 10 s at most", fault, failed)
 	}
 }
 

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -76,16 +77,16 @@ func p99(times []time.Duration) time.Duration { return times[len(times)*99/100] 
 // hold checks the times beside a fault. The p99 is held against what it was
 // before where there are enough of them, above a floor: the process that dies and
 // the one that begins share the machine's cores with the room.
-func (p *pulse) hold(t *testing.T, times, quiet []time.Duration, measured bool) {
-	t.Helper()
+func (p *pulse) hold(times, quiet []time.Duration, measured bool) error {
 	switch n := len(times); {
 	case n < 5:
-		t.Errorf("a room of another kind answered %d times", n)
+		return fmt.Errorf("a room of another kind answered %d times", n)
 	case times[n-1] > 500*time.Millisecond:
-		t.Errorf("a room of another kind was silent for up to %s", times[n-1])
+		return fmt.Errorf("a room of another kind was silent for up to %s", times[n-1])
 	case measured && p99(times) > 2*max(p99(quiet), 10*time.Millisecond):
-		t.Errorf("a room of another kind: p99 %s, %s without a fault", p99(times), p99(quiet))
+		return fmt.Errorf("a room of another kind: p99 %s, %s without a fault", p99(times), p99(quiet))
 	}
+	return nil
 }
 
 // isolateRounds is how often each fault comes.
