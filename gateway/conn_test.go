@@ -298,11 +298,16 @@ func TestDrain(t *testing.T) {
 	p.join(h, 10)
 	drained := make(chan error, 1)
 	go func() { drained <- n.Drain(context.Background(), 100*time.Millisecond) }()
+	first := uint32(0)
 	for _, x := range []*player{p, q} {
 		f, err := wire.DecodeGoAway(x.next(wire.TypeGoAway))
-		if err != nil || f.SpreadMS != 100 {
-			t.Errorf("go away: %+v, %v", f, err)
+		if err != nil || f.AfterMS > 50 || f.SpreadMS != 0 {
+			t.Errorf("go away: %+v, %v, want a time of the client's own", f, err)
 		}
+		first += f.AfterMS
+	}
+	if first == 0 {
+		t.Errorf("both are told to go at once, want the second half of 100ms later")
 	}
 	if _, resp, err := dialer.Dial(n.url, nil); err == nil || resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a connection during a drain: %v", err)

@@ -9,50 +9,47 @@ import (
 )
 
 // Drain sends clients to other gateways: it takes no new connections, tells
-// each client to come back elsewhere within spread, and then closes the
-// connections that are left, at even distances over spread. It returns when all
-// have ended, or with ctx's error; Run goes on either way.
+// each client a time of its own to come back elsewhere, at even distances over
+// spread, and closes the connections whose client is still there some time after.
+// It returns when all have ended, or with ctx's error; Run goes on either way.
+//
+// The time is the gateway's to choose: were clients to draw theirs, and the
+// gateway to close at another, most would go in the first half.
 func (g *Gateway) Drain(ctx context.Context, spread time.Duration) error {
 	g.mu.Lock()
 	g.draining = true
 	g.mu.Unlock()
 	all := g.connections(nil)
-	away := encode(wire.GoAway{SpreadMS: uint32(spread.Milliseconds())})
-	for _, c := range all {
-		away.hold()
-		c.sendNow(away)
-	}
-	away.release()
 	g.log.Info().Int("connections", len(all)).Dur("spread_ms", spread).Msg("gateway drains")
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	due := func(i int) time.Duration { return spread * time.Duration(i) / time.Duration(len(all)) }
 	began := time.Now()
 	for i, c := range all {
-		due := spread * time.Duration(i+1) / time.Duration(len(all))
-		if wait := due - time.Since(began); wait > 0 {
-			pause(ctx, wait)
-		}
+		left := max(0, due(i)-time.Since(began))
+		c.sendNow(encode(wire.GoAway{AfterMS: uint32(left.Milliseconds())}))
+	}
+	stays := min(spread, mayStay)
+	for closed := 0; g.Connections() > 0; pause(ctx, drainEvery) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		c.shut(wire.CloseShutdown, "this gateway is going away")
+		for ; closed < len(all) && time.Since(began) >= due(closed)+stays; closed++ {
+			all[closed].shut(wire.CloseShutdown, goingAway)
+		}
+		if closed == len(all) {
+			for _, c := range g.connections(nil) { // those that slipped in too
+				c.shut(wire.CloseShutdown, goingAway)
+			}
+		}
 	}
-	return g.empty(ctx)
+	return nil
 }
 
-// empty waits until no connection is left.
-func (g *Gateway) empty(ctx context.Context) error {
-	for {
-		for _, c := range g.connections(nil) { // those that slipped in too
-			c.shut(wire.CloseShutdown, "this gateway is going away")
-		}
-		if g.Connections() == 0 {
-			return nil
-		}
-		if pause(ctx, 10*time.Millisecond); ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-}
+const (
+	mayStay    = time.Second           // a client after its time, before it is cut
+	drainEvery = 10 * time.Millisecond // between looks at who is still there
+	goingAway  = "this gateway is going away"
+)
 
 // Connections is how many WebSockets are open or about to be.
 func (g *Gateway) Connections() int {
@@ -80,7 +77,7 @@ func (g *Gateway) farewell() {
 	for _, c := range g.connections(nil) {
 		if !c.out.closing() {
 			c.put(encode(wire.GoAway{SpreadMS: uint32(farewellSpread.Milliseconds())}))
-			c.shut(wire.CloseShutdown, "this gateway is going away")
+			c.shut(wire.CloseShutdown, goingAway)
 		}
 	}
 }
