@@ -52,15 +52,16 @@ func (a *admin) serveConsole(ops *Ops) {
 		page.ServeHTTP(w, r)
 	}))
 	ops.HandleRole(RoleNone, "GET /{$}", http.RedirectHandler("/console/", http.StatusFound))
-	ops.Handle("GET /v1/fleet", a.handler(func(r *http.Request) (any, error) { return a.fleet(r.Context(), ops), nil }))
+	ops.Handle("GET /v1/fleet", a.handler(func(r *http.Request) (any, error) { return a.fleet(r.Context(), ops, maxFleet), nil }))
 }
 
-// fleet asks every node for its report, and hosts that drain how that goes.
-func (a *admin) fleet(ctx context.Context, ops *Ops) Fleet {
+// fleet asks the first most nodes for their reports, and hosts that drain how that
+// goes.
+func (a *admin) fleet(ctx context.Context, ops *Ops, most int) Fleet {
 	ctx, cancel := context.WithTimeout(ctx, fleetWithin)
 	defer cancel()
 	view := a.Members.View()
-	nodes := view.Nodes[:min(len(view.Nodes), maxFleet)]
+	nodes := view.Nodes[:min(len(view.Nodes), most)]
 	f := Fleet{Self: string(a.ID), Asked: len(nodes), LeftOff: len(view.Nodes) - len(nodes),
 		Partitions: directory.Partitions, Actions: actions(ops)}
 	place := map[directory.NodeID]int{}

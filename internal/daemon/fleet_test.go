@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,5 +72,31 @@ func TestFleetTellsNodesAndRing(t *testing.T) {
 	}
 	if got := strings.Join(f.Actions, " "); !strings.HasPrefix(got, "close drain kick move") {
 		t.Errorf("actions: %s", got)
+	}
+}
+
+// A picture of fewer nodes than there are says how many are left off, and shows
+// what those own as nobody's.
+func TestFleetSaysWhatIsLeftOff(t *testing.T) {
+	key := tokenFile(t, "the cluster's secret")
+	one := startNode(t, "host-3", directory.RoleHost, key)
+	two := startNode(t, "host-5", directory.RoleHost, key, one.Members.Addr())
+	ops, err := NewOps(OpsFlags{Addr: "127.0.0.1:0"}, zerolog.Nop(), NewRegistry("testd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &admin{Cluster: two.Cluster, report: two.Report}
+	var f Fleet
+	eventually(t, "the node that is shown answers", func() error {
+		if f = a.fleet(t.Context(), ops, 1); f.Answered != 1 || f.LeftOff != 1 {
+			return fmt.Errorf("%+v", f)
+		}
+		return nil
+	})
+	if f.Asked != 1 || len(f.Nodes) != 1 || f.Nodes[0].Name != "host-3" {
+		t.Errorf("asked %d, nodes %+v", f.Asked, f.Nodes)
+	}
+	if !slices.Contains(f.Ring, 0) || !slices.Contains(f.Ring, -1) || slices.Max(f.Ring) != 0 {
+		t.Errorf("ring's owners: %v", f.Ring)
 	}
 }
