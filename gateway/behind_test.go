@@ -29,7 +29,7 @@ func TestSlowClientIsCutAlone(t *testing.T) {
 		a.output(10, peer.ToAll, nil, wire.Message{Type: wire.TypeMessage, Seq: seq, Payload: text})
 		sent := time.Now()
 		quick.nextMessage(seq)
-		if d := time.Since(sent); d > time.Second {
+		if d := time.Since(sent); d > patience/2 { // the slow one's socket stands still for longer
 			t.Fatalf("message %d took %s", seq, d)
 		}
 		if time.Since(began) > patience {
@@ -212,8 +212,7 @@ func TestOlderHostIsAskedWhatItKnows(t *testing.T) {
 // Who misses a message hears nothing of the room from then on, in the same batch
 // too: an ack that counts the message would tell the client that it was lost.
 func TestNothingFollowsWhatWasPassedOver(t *testing.T) {
-	p := newPath(t, 2)
-	p.g.limits.OutboxFrames = 16
+	p := newPath(t, 2, limits(func(l *Limits) { l.OutboxFrames = 16 }))
 	out := p.output(32)
 	for range 14 {
 		p.g.onOutput(p.link, out)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -101,21 +102,30 @@ func TestTextIsRefused(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
-	n := start(t, limits(func(l *Limits) { l.HelloWithin, l.Heartbeat = 100*time.Millisecond, 500*time.Millisecond }))
-	if code := n.dial().closed(); code != int(wire.CloseHelloLate) {
+	impatient := start(t, limits(func(l *Limits) { l.HelloWithin = 100 * time.Millisecond }))
+	if code := impatient.dial().closed(); code != int(wire.CloseHelloLate) {
 		t.Errorf("without a hello: closed with %d, want %d", code, wire.CloseHelloLate)
 	}
-	if code := n.connect().closed(); code != int(wire.CloseIdle) {
+	p := start(t, limits(func(l *Limits) { l.Heartbeat = 500 * time.Millisecond })).dial()
+	p.send(hello())
+	if code := p.closed(); code != int(wire.CloseIdle) {
 		t.Errorf("after a hello: closed with %d, want %d", code, wire.CloseIdle)
 	}
+}
+
+// Frames and both sorts of ping are signs of life.
+func TestSignsOfLife(t *testing.T) {
+	n := start(t)
 	p := n.connect()
-	for range 13 { // for longer than a connection may be silent; both sorts of ping are signs of life
-		p.nothingMore()
-		time.Sleep(50 * time.Millisecond)
-		p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(patience))
-		time.Sleep(50 * time.Millisecond)
+	c := n.connections(nil)[0]
+	for name, sign := range map[string]func(){
+		"a frame": p.nothingMore,
+		"a ping":  func() { p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(patience)) },
+	} {
+		before := c.heard.Load()
+		sign()
+		until(t, name+" is heard", func() bool { return c.heard.Load() > before })
 	}
-	p.nothingMore()
 }
 
 func TestPeersClose(t *testing.T) {
@@ -127,14 +137,16 @@ func TestPeersClose(t *testing.T) {
 }
 
 func TestFloods(t *testing.T) {
-	slowly := limits(func(l *Limits) { l.Frames, l.FloodAfter = 50, 300*time.Millisecond })
-	t.Run("frames", func(t *testing.T) {
-		p := start(t, slowly).connect()
-		for range 101 { // the burst is free, and what is above it slower
-			p.send(raw{0x7f})
-		}
+	t.Run("a burst of frames", func(t *testing.T) {
+		p := start(t, limits(func(l *Limits) { l.Frames = 50 })).connect()
+		// The first hundred are free, and those above them slower. They come as one,
+		// or a stalled sender would be within its rate.
+		p.ws.NetConn().Write(bytes.Repeat(clientFrame(finBinary, unknown(1)), 120))
 		p.nextError(wire.CodeRateLimited)
 		p.nothingMore()
+	})
+	t.Run("frames", func(t *testing.T) {
+		p := start(t, limits(func(l *Limits) { l.Frames, l.FloodAfter = 50, 300*time.Millisecond })).connect()
 		go func() {
 			for p.ws.WriteMessage(websocket.BinaryMessage, []byte{0x7f}) == nil {
 			}

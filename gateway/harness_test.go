@@ -472,6 +472,3 @@ func get(t testing.TB, req *http.Request) (int, http.Header) {
 }
 
 func u32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
-
-// deadlineSoon is when a quiet connection counts as one that says no more.
-func deadlineSoon() time.Time { return time.Now().Add(700 * time.Millisecond) }

@@ -22,9 +22,9 @@ type path struct {
 	far   []net.Conn // the clients' ends
 }
 
-func newPath(t testing.TB, members int) *path {
+func newPath(t testing.TB, members int, change ...func(*Config)) *path {
 	t.Helper()
-	n := start(t)
+	n := start(t, change...)
 	h := startHost(t, "h#1")
 	go func() { // what a host's room would take
 		for range h.got {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,8 +172,8 @@ func TestManyRaceWithOneToken(t *testing.T) {
 	j := first.nextJoined()
 	const racers = 8
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	holders := 0
+	var hold, out atomic.Int32
+	var all []*player
 	for i := range racers {
 		n := n1
 		if i%2 == 1 {
@@ -180,40 +181,45 @@ func TestManyRaceWithOneToken(t *testing.T) {
 		}
 		p := n.connect()
 		p.send(wire.Resume{Ref: 1, Token: j.Token, Data: []byte("hi")})
-		wg.Go(func() {
-			if p.holds() {
-				mu.Lock()
-				holders++
-				mu.Unlock()
-			}
-		})
+		all = append(all, p)
+		wg.Go(func() { p.resumes(&hold, &out) })
+	}
+	until(t, "one connection holds the member, and all others know that they don't", func() bool {
+		return out.Load() == racers-1 && hold.Load() == 1
+	})
+	first.nextLeft(wire.CodeReplaced)
+	for _, p := range all {
+		p.ws.Close()
 	}
 	wg.Wait()
-	first.nextLeft(wire.CodeReplaced)
-	if holders != 1 {
-		t.Errorf("%d connections hold the member, want 1", holders)
+	if n := out.Load(); n != racers-1 {
+		t.Errorf("%d of %d are out: nobody holds the member", n, racers)
 	}
 }
 
-// holds reports whether a resume ends with the member here.
-func (p *player) holds() bool {
+// resumes counts those who hold the member, and those who don't or no longer do.
+func (p *player) resumes(hold, out *atomic.Int32) {
 	joined := false
 	for {
-		p.ws.SetReadDeadline(deadlineSoon())
-		_, msg, err := p.ws.ReadMessage()
+		msg, err := p.read()
 		var c *websocket.CloseError
 		switch {
 		case errors.As(err, &c):
 			p.t.Errorf("closed: %v", c)
-			return false
-		case err != nil: // nothing more came
-			return joined
+			return
+		case err != nil: // the test closed it
+			return
 		}
 		switch wire.TypeOf(msg) {
 		case wire.TypeJoined:
 			joined = true
+			hold.Add(1)
 		case wire.TypeLeft, wire.TypeError:
-			return false
+			if joined {
+				hold.Add(-1)
+			}
+			out.Add(1)
+			return
 		}
 	}
 }

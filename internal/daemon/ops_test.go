@@ -191,9 +191,9 @@ func TestOffLoopbackNeedsAToken(t *testing.T) {
 }
 
 func TestForeignNamesAndOriginsAreRefused(t *testing.T) {
-	called := 0
+	var called atomic.Int32
 	addr := serveOps(t, OpsFlags{Addr: "127.0.0.1:0", Hosts: []string{"ops.example"}}, func(o *Ops) {
-		o.Handle("/v1/act", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called++ }))
+		o.Handle("/v1/act", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called.Add(1) }))
 	})
 	for _, c := range []struct {
 		request
@@ -209,9 +209,9 @@ func TestForeignNamesAndOriginsAreRefused(t *testing.T) {
 		{request{path: "/v1/act", method: "POST", origin: "http://" + addr}, http.StatusOK},
 		{request{path: "/v1/act", method: "POST"}, http.StatusOK},
 	} {
-		before := called
+		before := called.Load()
 		status, body := c.do(t, addr)
-		if status != c.want || (called > before) != (c.want == http.StatusOK) {
+		if status != c.want || (called.Load() > before) != (c.want == http.StatusOK) {
 			t.Errorf("%+v: %d %s, want %d", c.request, status, body, c.want)
 		}
 	}
@@ -404,9 +404,9 @@ func TestOperationsOverTLS(t *testing.T) {
 	if err != nil || !roots.AppendCertsFromPEM(raw) {
 		t.Fatal(err)
 	}
-	var log bytes.Buffer
+	var log logText
 	o, err := NewOps(OpsFlags{Addr: "0.0.0.0:0", TokenFile: tokenFile(t, testToken), Cert: cert, Key: key}, zerolog.New(&log), NewRegistry("t"))
-	if err != nil || log.Len() > 0 {
+	if err != nil || log.String() != "" {
 		t.Fatalf("%v; log: %s", err, &log)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

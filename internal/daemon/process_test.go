@@ -5,14 +5,33 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
 
+// logText is what a log that many write to holds.
+type logText struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
 // runProcess runs a process whose wiring the test gives.
 func runProcess(t *testing.T, ops OpsFlags, wire func(*Wiring) error) (status int, log string) {
 	t.Helper()
-	var out bytes.Buffer
+	var out logText // by the process's parts, each in its goroutine
 	f := NewFlags("testd", "")
 	f.Err = &out
 	f.Env = func(string) string { return "" }

@@ -23,14 +23,14 @@ func newDraining(t *testing.T, k rooms.Kind, n int) *draining {
 func newDrainingWith(t *testing.T, k rooms.Kind, n int, change func(*Config)) *draining {
 	t.Helper()
 	mem := newMemStore()
-	w := &draining{startLinkedWith(t, mem, hostA, change, k), startLinkedWith(t, mem, hostB, change, k)}
+	b := startLinkedWith(t, mem, hostB, change, k)
 	place := func(_ directory.Want, not func(directory.NodeID) bool) (*directory.Node, error) {
 		if not(hostB) {
 			return nil, wire.Refuse(wire.CodeUnavailable, "no host could take the room")
 		}
-		return &directory.Node{ID: hostB, Role: directory.RoleHost, Link: w.b.addr}, nil
+		return &directory.Node{ID: hostB, Role: directory.RoleHost, Link: b.addr}, nil
 	}
-	w.a.cfg.Place = place
+	w := &draining{startLinkedWith(t, mem, hostA, func(c *Config) { change(c); c.Place = place }, k), b}
 	for i := range n {
 		activate(t, w.a.Host, wire.Room(k.Name, fmt.Sprint(i)), wire.ModeCreate, 0)
 	}

@@ -181,7 +181,9 @@ func TestMoveRefused(t *testing.T) {
 		"store is down":     func(t *testing.T, w *moving) { w.a.store.fail(errDown) },
 		"checkpoint is big": func(t *testing.T, w *moving) { w.mem.mu.Lock(); w.mem.limit = 10; w.mem.mu.Unlock() },
 		"target is full": func(t *testing.T, w *moving) {
+			w.b.mu.Lock()
 			w.b.cfg.MaxRooms = 1
+			w.b.mu.Unlock()
 			activate(t, w.b.Host, "tally/other", wire.ModeCreate, 0)
 		},
 	} {

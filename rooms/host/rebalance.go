@@ -113,6 +113,11 @@ func balancePause() time.Duration { return balanceEvery*4/5 + rand.N(balanceEver
 func (b *balancer) round(ctx context.Context) {
 	b.turn.Lock()
 	defer b.turn.Unlock()
+	b.look(ctx)
+}
+
+// look is a round of who holds the turn.
+func (b *balancer) look(ctx context.Context) {
 	if !b.host.balances() {
 		b.end(endedDrain)
 		return
