@@ -53,7 +53,7 @@ func (s stamp) same(o stamp) bool {
 	if s.FileInfo == nil || o.FileInfo == nil {
 		return s.FileInfo == nil && o.FileInfo == nil
 	}
-	return os.SameFile(s, o) && s.Size() == o.Size() && s.ModTime().Equal(o.ModTime())
+	return os.SameFile(s.FileInfo, o.FileInfo) && s.Size() == o.Size() && s.ModTime().Equal(o.ModTime())
 }
 
 func newWatched(w Watch, paths []string, load func() (time.Time, error)) (*watched, error) {
