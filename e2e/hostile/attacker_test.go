@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,8 +17,9 @@ import (
 
 // attacker is a connection without any manners.
 type attacker struct {
-	nc *net.TCPConn
-	r  *bufio.Reader
+	nc     *net.TCPConn
+	r      *bufio.Reader
+	advice string // the last handshake's Retry-After
 }
 
 const upgrade = "GET / HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -32,7 +32,7 @@ func (x *target) dial(t testing.TB) *attacker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	return &attacker{nc.(*net.TCPConn), bufio.NewReader(nc)}
+	return &attacker{nc: nc.(*net.TCPConn), r: bufio.NewReader(nc)}
 }
 
 // handshake asks for a WebSocket as a client at an address, "" for loopback.
@@ -49,6 +49,7 @@ func (a *attacker) handshake(from string) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	a.advice = resp.Header.Get("Retry-After")
 	return resp.StatusCode, nil
 }
 
@@ -129,37 +130,57 @@ func (a *attacker) answer(t testing.TB, types ...wire.Type) []byte {
 	}
 }
 
-// cut waits for the end of the connection and tells its code, 0 for none.
-func (a *attacker) cut() (code int, err error) {
-	a.nc.SetReadDeadline(time.Now().Add(patience))
-	for {
-		_, code, err := a.read()
-		if code != 0 {
-			return code, nil
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return 0, fmt.Errorf("not cut within %s", patience)
-		}
-		if err != nil {
-			return 0, nil
-		}
+// refused checks that the next error or success is the error with a code, with
+// advice where the code asks to come back.
+func (a *attacker) refused(t testing.TB, ref uint32, want wire.Code) {
+	t.Helper()
+	p := a.answer(t, wire.TypeError, wire.TypeJoined)
+	e, err := wire.DecodeError(p)
+	switch {
+	case err != nil:
+		t.Errorf("answered % x (%v), want error %v", p, err, want)
+	case e.Ref != ref || e.Code != want:
+		t.Errorf("answered %+v, want %v of %d", e, want, ref)
+	case want == wire.CodeRateLimited && e.RetryMS == 0:
+		t.Errorf("answered %+v, without advice", e)
 	}
 }
 
-// mustCut checks that the connection ends within the bound, with a code: 0 for
-// any end.
+// mustCut checks that the connection ends within the bound, with a code.
 func (a *attacker) mustCut(t testing.TB, began time.Time, want wire.Code) {
 	t.Helper()
-	code, err := a.cut()
+	a.nc.SetReadDeadline(time.Now().Add(patience))
+	defer a.nc.Close()
+	for {
+		_, code, err := a.read()
+		took := time.Since(began)
+		switch {
+		case err != nil:
+			t.Errorf("ended without a code: %v, want %d", err, want)
+		case code == 0:
+			continue
+		case code != int(want):
+			t.Errorf("closed with %d, want %d", code, want)
+		case took > cutWithin:
+			t.Errorf("cut after %v, want %v at most", took, cutWithin)
+		}
+		return
+	}
+}
+
+// mustHangUp checks that the connection ends within the bound, with no answer
+// but that the request is none: half of its first line is taken for the whole.
+func (a *attacker) mustHangUp(t testing.TB, began time.Time) {
+	t.Helper()
+	a.nc.SetReadDeadline(time.Now().Add(patience))
+	defer a.nc.Close()
+	answer, err := io.ReadAll(a.r)
 	took := time.Since(began)
-	a.nc.Close()
 	switch {
-	case err != nil:
-		t.Error(err)
-	case want != 0 && code != 0 && code != int(want):
-		t.Errorf("closed with %d, want %d", code, want)
+	case len(answer) > 0 && !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || errors.Is(err, os.ErrDeadlineExceeded):
+		t.Errorf("half a request was answered with %q, %v", answer, err)
 	case took > cutWithin:
-		t.Errorf("cut after %v, want %v at most", took, cutWithin)
+		t.Errorf("half a request held for %v, want %v at most", took, cutWithin)
 	}
 }
 
