@@ -26,8 +26,8 @@ type Kind struct {
 	// loaded of two drawn at random.
 	Placement Placement
 
-	Grace      time.Duration // how long a dropped member keeps its place; default 30 s
-	EmptyAfter time.Duration // how long an empty room stays in memory; default 30 s
+	Grace      time.Duration // how long a dropped member keeps its place, from 1 ms; default 30 s
+	EmptyAfter time.Duration // how long an empty room stays in memory, from 1 ms; default 30 s
 	// ResumeMessages and ResumeBytes bound the reliable messages kept for
 	// members that come back; default 1024 and 256 KiB.
 	ResumeMessages int
@@ -118,11 +118,16 @@ func (k Kind) Checked() (Kind, error) {
 			return k, fmt.Errorf("kind %s: %s is %d, want %d to %d", k.Name, f.what, *f.v, f.low, f.top)
 		}
 	}
-	if k.Grace == 0 {
-		k.Grace = 30 * time.Second
-	}
-	if k.EmptyAfter == 0 {
-		k.EmptyAfter = 30 * time.Second
+	for _, f := range []struct {
+		what string
+		v    *time.Duration
+	}{{"Grace", &k.Grace}, {"EmptyAfter", &k.EmptyAfter}} {
+		if *f.v == 0 {
+			*f.v = 30 * time.Second
+		}
+		if *f.v < time.Millisecond { // a number without its unit is nanoseconds
+			return k, fmt.Errorf("kind %s: %s is %s, want 1ms or more", k.Name, f.what, *f.v)
+		}
 	}
 	if d := k.Durability; !d.none && (d.interval < 100*time.Millisecond || d.interval > time.Hour) {
 		return k, fmt.Errorf("kind %s: checkpoint interval is %s, want 100ms to 1h", k.Name, d.interval)

@@ -35,7 +35,8 @@ type Room interface {
 	// SetTimer calls Timed.Timer once after d, at the earliest at the next
 	// tick of the room's clock. Setting a name again moves it. Timers are
 	// checkpointed: one that ran out while the room was down runs at its
-	// start. A room has at most MaxTimers; SetTimer panics beyond.
+	// start. A room has at most MaxTimers; SetTimer panics beyond, and where
+	// the handler is not Timed.
 	SetTimer(name string, d time.Duration)
 	// StopTimer forgets a timer.
 	StopTimer(name string)

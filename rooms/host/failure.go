@@ -191,7 +191,7 @@ func (r *room) blame(f *failure) aftermath {
 	wait := h.faults.quarantined(r.id, now)
 	ev := r.log.Error().Err(f).Dur("quarantine_ms", wait)
 	if p := (*actor.Panic)(nil); errors.As(f.err, &p) {
-		ev.Bytes("stack", p.Stack)
+		ev.Str("at", p.At()).Bytes("stack", p.Stack)
 	}
 	if poisoned {
 		ev.Uint64("member", uint64(p.Member)).Uint64("input", uint64(p.N))

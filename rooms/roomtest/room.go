@@ -54,12 +54,15 @@ type Room struct {
 }
 
 // New starts a room of the kind, named "test". Its time starts at
-// 2030-01-01 00:00 UTC.
+// 2030-01-01 00:00 UTC. It logs which fields within the state are not saved.
 func New(t T, kind rooms.Kind) *Room {
 	t.Helper()
 	checked, err := kind.Checked()
 	if err != nil {
 		t.Fatalf("%v", err)
+	}
+	for _, field := range actor.Unsaved(checked) {
+		t.Logf("%s within the state is not saved", field)
 	}
 	rt := &Room{t: t, kind: checked, now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	rt.begin()

@@ -128,10 +128,10 @@ func TestTicksFollowTheClock(t *testing.T) {
 }
 
 // fakeT catches what the kit reports.
-type fakeT struct{ failed string }
+type fakeT struct{ failed, logged string }
 
 func (f *fakeT) Helper()                   {}
-func (f *fakeT) Logf(string, ...any)       {}
+func (f *fakeT) Logf(s string, a ...any)   { f.logged += fmt.Sprintf(s, a...) }
 func (f *fakeT) Errorf(s string, a ...any) { f.failed += fmt.Sprintf(s, a...) }
 func (f *fakeT) Fatalf(s string, a ...any) { f.Errorf(s, a...); panic(f) }
 
@@ -155,6 +155,35 @@ type hidden struct {
 
 func (h *hidden) State() any { return &h.state }
 
+// pawns hides a part of its state deep within.
+type pawns struct {
+	tally
+	state struct{ Sides map[string][]pawn }
+}
+
+type pawn struct{ at [2]int }
+
+func (p *pawns) State() any { return &p.state }
+
+func (p *pawns) Input(rooms.Room, rooms.Member, []byte) {
+	p.state.Sides = map[string][]pawn{"white": {{at: [2]int{1, 2}}}}
+}
+
+// keeper keeps members, which are valid during calls only.
+type keeper struct {
+	tally
+	state struct{ Turn struct{ Of rooms.Member } }
+}
+
+func (k *keeper) State() any { return &k.state }
+
+// timeless sets timers that would call nothing.
+type timeless struct{}
+
+func (timeless) Join(rooms.Room, rooms.Member, []byte) error        { return nil }
+func (timeless) Input(r rooms.Room, _ rooms.Member, _ []byte)       { r.SetTimer("turn", time.Second) }
+func (timeless) Leave(r rooms.Room, m rooms.Member, _ rooms.Reason) {}
+
 func TestKitReportsFaultyKinds(t *testing.T) {
 	kind := func(h func() rooms.Handler) rooms.Kind { return rooms.Kind{Name: "faulty", New: h} }
 	for _, tc := range []struct {
@@ -174,6 +203,18 @@ func TestKitReportsFaultyKinds(t *testing.T) {
 		}},
 		{"state without exported fields", "no exported fields", func(t roomtest.T) {
 			roomtest.New(t, kind(func() rooms.Handler { return &hidden{} }))
+		}},
+		{"state with a part without exported fields", "a roomtest_test.pawn in Sides, which has no exported fields", func(t roomtest.T) {
+			roomtest.New(t, kind(func() rooms.Handler { return &pawns{} }))
+		}},
+		{"state with a member", "a rooms.Member in Turn.Of, which is valid during calls only", func(t roomtest.T) {
+			roomtest.New(t, kind(func() rooms.Handler { return &keeper{} }))
+		}},
+		{"timer that would call nothing", `timer "turn": handler roomtest_test.timeless has no method Timer`, func(t roomtest.T) {
+			roomtest.New(t, kind(func() rooms.Handler { return timeless{} })).Join("ann", nil).Input("")
+		}},
+		{"grace without its unit", "Grace is 30ns, want 1ms or more", func(t roomtest.T) {
+			roomtest.New(t, rooms.Kind{Name: "faulty", New: func() rooms.Handler { return timeless{} }, Grace: 30})
 		}},
 		{"no message", `no message for "ann"`, func(t roomtest.T) {
 			p := roomtest.New(t, tallyKind()).Join("ann", nil)
@@ -201,5 +242,36 @@ func TestKitReportsFaultyKinds(t *testing.T) {
 				t.Errorf("reported %q, want %q in it", f.failed, tc.want)
 			}
 		})
+	}
+}
+
+// partly has a state of which some fields are not saved.
+type partly struct {
+	tally
+	state struct {
+		Sum   int
+		Cards []card
+		Shown int `json:"-"`
+	}
+}
+
+type card struct {
+	Rank  int
+	marks int
+}
+
+func (p *partly) State() any { return &p.state }
+
+func (p *partly) Input(rooms.Room, rooms.Member, []byte) {
+	p.state.Cards = append(p.state.Cards, card{Rank: 1, marks: 2})
+}
+
+func TestFieldsThatAreNotSavedAreLogged(t *testing.T) {
+	f := &fakeT{}
+	roomtest.New(f, rooms.Kind{Name: "partly", New: func() rooms.Handler { return &partly{} }})
+	for _, field := range []string{"roomtest_test.card.marks within", ".Shown within"} {
+		if !strings.Contains(f.logged, field) {
+			t.Errorf("logged %q, want %s in it", f.logged, field)
+		}
 	}
 }

@@ -1,12 +1,8 @@
 package actor
 
 import (
-	"encoding"
 	"fmt"
-	"reflect"
 	"runtime/debug"
-
-	"github.com/fxamacker/cbor/v2"
 
 	"github.com/limpet-games/limpet/rooms"
 )
@@ -50,28 +46,6 @@ func (g *game) make(kind rooms.Kind) (err error) {
 		}
 	}
 	return nil
-}
-
-// checkState finds states that would be saved as nothing.
-func checkState(state any) error {
-	v := reflect.ValueOf(state)
-	if v.Kind() != reflect.Pointer || v.IsNil() {
-		return fmt.Errorf("handler's State returned %T, want a pointer that is not nil", state)
-	}
-	switch state.(type) {
-	case encoding.BinaryMarshaler, cbor.Marshaler:
-		return nil
-	}
-	t := v.Type().Elem()
-	if t.Kind() != reflect.Struct || t.NumField() == 0 {
-		return nil
-	}
-	for i := range t.NumField() {
-		if f := t.Field(i); f.IsExported() || f.Anonymous {
-			return nil
-		}
-	}
-	return fmt.Errorf("handler's State returned %T, which has no exported fields: nothing of it would be saved", state)
 }
 
 // Handler is the room's handler, for tests of it.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/limpet-games/limpet/rooms"
@@ -25,6 +27,22 @@ type Panic struct {
 
 // Error is the panic's value. The stack is for the log.
 func (p *Panic) Error() string { return fmt.Sprintf("handler panicked: %v", p.Value) }
+
+// At is where it panicked: the innermost call that is not the Go runtime's, as
+// FUNCTION FILE:LINE.
+func (p *Panic) At() string {
+	lines := strings.Split(string(p.Stack), "\n")
+	from := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "panic(") })
+	for i := from + 2; from >= 0 && i+1 < len(lines); i += 2 {
+		if strings.HasPrefix(lines[i], "runtime.") {
+			continue
+		}
+		function := lines[i][:max(0, strings.LastIndexByte(lines[i], '('))]
+		place, _, _ := strings.Cut(strings.TrimSpace(lines[i+1]), " ")
+		return function + " " + place
+	}
+	return ""
+}
 
 // Calls is told when the room's code is called and when it is back, both by the
 // goroutine that drives the room. Calls from within a call are one with it.

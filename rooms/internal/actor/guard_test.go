@@ -50,6 +50,9 @@ func TestPanicsEndTheRoom(t *testing.T) {
 			if stack := string(err.(*Panic).Stack); !strings.Contains(stack, "guard_test.go") {
 				t.Errorf("the stack does not lead to the handler:\n%s", stack)
 			}
+			if at := err.(*Panic).At(); !strings.Contains(at, "TestPanicsEndTheRoom") || !strings.Contains(at, "/guard_test.go:") {
+				t.Errorf("panicked at %q", at)
+			}
 			got, ok := st.Poisoned()
 			if ok != (tc.poison != nil) || ok && got != *tc.poison {
 				t.Errorf("poisoned %+v %v, want %+v", got, ok, tc.poison)

@@ -147,7 +147,7 @@ func TestBadCheckpoints(t *testing.T) {
 		"labels":          {change(func(s *saved) { s.Labels["x"] = strings.Repeat("x", 65) }), "at most 64 bytes"},
 		"timers":          {change(func(s *saved) { s.Timers = make([]savedTimer, rooms.MaxTimers+1) }), "257 timers"},
 		"poison":          {change(func(s *saved) { s.Poison[0].Instance = nil }), "poisoned input of member 1"},
-		"handler's state": {change(func(s *saved) { s.State = []byte{0x18, 0x2a} }), "cannot unmarshal"},
+		"handler's state": {change(func(s *saved) { s.State = []byte{0x18, 0x2a} }), "raise StateVersion and write Upgrade: cbor: cannot unmarshal"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := open(t, &script{}, nil).cfg
@@ -173,6 +173,8 @@ type starter struct {
 }
 
 func (s *starter) State() any { return &s.state }
+
+func (*starter) Timer(rooms.Room, string) {}
 
 func (s *starter) Start(r rooms.Room, _ rooms.Start) {
 	s.state.N++

@@ -22,6 +22,9 @@ func (t timer) compare(u timer) int {
 // SetTimer calls Timed.Timer once after d, at the earliest at the room's next
 // tick, in a room without ticks when it is due. Negative d counts as 0.
 func (r *Room) SetTimer(name string, d time.Duration) {
+	if r.timed == nil {
+		panic(fmt.Errorf("timer %.70q: handler %T has no method Timer(rooms.Room, string) to be called", name, r.handler))
+	}
 	if r.muted {
 		return
 	}

@@ -148,7 +148,9 @@ func warning(raw []byte) (string, bool) {
 // readable is a JSON log line as text: message, then what belongs to it.
 func readable(raw []byte) (string, bool) {
 	var fields map[string]any
-	if json.Unmarshal(raw, &fields) != nil {
+	numbers := json.NewDecoder(bytes.NewReader(raw))
+	numbers.UseNumber() // epochs and members' IDs as they are
+	if numbers.Decode(&fields) != nil {
 		return "", false
 	}
 	var b strings.Builder

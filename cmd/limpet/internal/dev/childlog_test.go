@@ -19,8 +19,8 @@ func TestChildLogShowsWarningsWithRestraint(t *testing.T) {
 		}
 		defer l.close()
 		fmt.Fprint(l, `{"level":"info","message":"quiet"}`+"\n"+`{"level":"warn","area":"gossip","message":"quiet too"}`+"\n"+`{"level":"warn","mess`)
-		fmt.Fprint(l, `age":"half and half","room":"a/b","time":"now"}`+"\n")
-		if got := out.String(); !strings.Contains(got, "half and half room=a/b\n") || strings.Contains(got, "quiet") {
+		fmt.Fprint(l, `age":"half and half","member":4054231336594438,"room":"a/b","time":"now"}`+"\n")
+		if got := out.String(); !strings.Contains(got, "half and half member=4054231336594438 room=a/b\n") || strings.Contains(got, "quiet") {
 			t.Errorf("terminal shows %q", got)
 		}
 		for i := range 10 {
