@@ -61,6 +61,16 @@ func (a *admission) door(now time.Time) time.Duration {
 	return a.doors.take(now)
 }
 
+// lull is how long none must have come until no more are expected.
+const lull = time.Second
+
+// coming reports whether connections came of late.
+func (a *admission) coming(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return now.Sub(a.doors.next) < lull
+}
+
 // slow has connections taken so many times more slowly than the gateway may.
 func (a *admission) slow(times float64) {
 	a.mu.Lock()

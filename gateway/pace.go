@@ -10,23 +10,26 @@ import (
 // it has to do; while that is more than a player would notice, it takes fewer
 // connections, down to a share of its rate, and more again when it has recovered.
 const (
-	lateEvery  = 10 * time.Millisecond  // between looks
-	paceEvery  = 100 * time.Millisecond // between changes of the pace
-	lateAbove  = 20 * time.Millisecond  // what is too late
-	slowest    = 2                      // times the least time between connections
-	paceDown   = 1.5                    // of the time between connections, where it is too late
-	paceUp     = 0.9                    // and where it is not
-	looksAPace = int(paceEvery / lateEvery)
+	lateEvery = 10 * time.Millisecond  // between looks, while connections come
+	paceEvery = 100 * time.Millisecond // between changes of the pace, and between looks while none come
+	lateAbove = 20 * time.Millisecond  // what is too late
+	slowest   = 2                      // times the least time between connections
+	paceDown  = 1.5                    // of the time between connections, where it is too late
+	paceUp    = 0.9                    // and where it is not
 )
 
 // watchLateness measures until ctx is done.
 func (g *Gateway) watchLateness(ctx context.Context) {
-	t := time.NewTimer(lateEvery)
+	t := time.NewTimer(paceEvery)
 	defer t.Stop()
-	factor, worst := 1.0, time.Duration(0)
-	for look := 1; ; look++ {
-		due := time.Now().Add(lateEvery)
-		t.Reset(lateEvery)
+	factor, worst, paced := 1.0, time.Duration(0), time.Now()
+	for {
+		wait := paceEvery
+		if g.admission.coming(time.Now()) {
+			wait = lateEvery
+		}
+		due := time.Now().Add(wait)
+		t.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return
@@ -35,13 +38,13 @@ func (g *Gateway) watchLateness(ctx context.Context) {
 		runtime.Gosched() // a timer's goroutine goes first: stand in line behind what is ready
 		late := max(0, time.Since(due))
 		g.metrics.lateness.Observe(late.Seconds())
-		if worst = max(worst, late); look%looksAPace != 0 {
+		if worst = max(worst, late); due.Sub(paced) < paceEvery {
 			continue
 		}
 		factor = nextPace(factor, worst)
 		g.admission.slow(factor)
 		g.metrics.pace.Set(1 / factor)
-		worst = 0
+		worst, paced = 0, due
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -43,17 +44,41 @@ func TestPaceFollowsLateness(t *testing.T) {
 	}
 }
 
-// TestLatenessIsMeasured: one look every ten milliseconds, none of them late
-// where nothing is.
+// TestLatenessIsMeasured: a look every ten milliseconds while connections come,
+// and every hundred when none do, for each look is a wake-up.
 func TestLatenessIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &Gateway{metrics: newMetrics(nil), admission: newAdmission(&Limits{Accepts: 1, Admits: 1}, false)}
-		done := t.Context()
-		go g.watchLateness(done)
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if n := testutil.CollectAndCount(g.metrics.lateness); n != 1 {
-			t.Errorf("%d histograms", n)
+		reg := prometheus.NewRegistry()
+		g := &Gateway{metrics: newMetrics(reg), admission: newAdmission(&Limits{Accepts: 100, Admits: 1}, false)}
+		go g.watchLateness(t.Context())
+		count := func() uint64 {
+			all, err := reg.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range all {
+				if f.GetName() == "limpet_gateway_lateness_seconds" {
+					return f.GetMetric()[0].GetHistogram().GetSampleCount()
+				}
+			}
+			t.Fatal("lateness is not there")
+			return 0
+		}
+		looks := func() uint64 { // within a second
+			before := count()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			return count() - before
+		}
+		if n := looks(); n < 9 || n > 10 {
+			t.Errorf("%d looks while nobody comes", n)
+		}
+		g.admission.door(time.Now())
+		if n := looks(); n < 80 || n > 100 {
+			t.Errorf("%d looks while somebody comes", n)
+		}
+		if n := looks(); n > 20 {
+			t.Errorf("%d looks after a lull", n)
 		}
 		if p := testutil.ToFloat64(g.metrics.pace); p != 1 {
 			t.Errorf("pace %v", p)

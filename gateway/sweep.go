@@ -11,7 +11,7 @@ import (
 // The sweep is the one timer of all connections and routes.
 const (
 	sweepEvery = 250 * time.Millisecond
-	waitEvery  = time.Second // between Waiting frames
+	waitEvery  = time.Second // between Waiting frames, and looks at connections: of thousands none is in a cache
 )
 
 func (g *Gateway) sweep(ctx context.Context) {
@@ -29,10 +29,10 @@ func (g *Gateway) sweep(ctx context.Context) {
 				told = now
 				g.addresses.sweep(now)
 				g.cutSlowest()
+				conns = g.connections(conns[:0])
+				g.sweepConns(conns)
+				clear(conns)
 			}
-			conns = g.connections(conns[:0])
-			g.sweepConns(conns)
-			clear(conns)
 			g.sweepRoutes(now, tell)
 		}
 	}

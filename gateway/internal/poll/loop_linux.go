@@ -163,6 +163,9 @@ func (l *Loop[T]) Run(arrived func(it T, now time.Time, ended bool), roused func
 				roused(it)
 			}
 			clear(calls)
+			if n < len(events) { // that was all; the runtime's poller hears of what comes from now on
+				return false
+			}
 		}
 	})
 	if failure != nil || errors.Is(err, os.ErrClosed) {
