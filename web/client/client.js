@@ -10,6 +10,7 @@ import { filterBytes, roomList, Watch } from './watch.js';
 const STABLE_MS = 10_000; // a connection this old starts the back-off anew
 const REQUEST_MS = 10_000;
 const MAX_INPUT = 16 << 10;
+const EVENTS = ['open', 'dropped', 'waiting', 'goaway', 'closed', 'error'];
 
 const defaultEnv = () => ({
   setTimeout: (fn, ms) => setTimeout(fn, ms),
@@ -30,8 +31,8 @@ export class Client extends Emitter {
   #unwatch = () => {};
 
   constructor(urls, options = {}) {
-    super();
-    this.urls = [urls].flat();
+    super(EVENTS);
+    this.urls = [urls].flat().map(socketURL);
     if (this.urls.length === 0) throw new TypeError('connect: no URL given');
     this.options = options;
     this.env = { ...defaultEnv(), ...options.env };
@@ -77,9 +78,11 @@ export class Client extends Emitter {
     return new Promise((resolve, reject) => {
       if (this.state === 'closed') { reject(new LimpetError(300, 'this client is closed')); return; }
       const ref = this.#nextRef();
+      const query = { ref, kind, most, after, filter: filterBytes(filter) };
+      encode.browse(query); // throws here, before anything waits, what can't be said
       const timer = this.env.setTimeout(() => this.#listed(ref, null, new LimpetError(204)), REQUEST_MS);
-      this.#lists.set(ref, { resolve, reject, timer, query: { ref, kind, most, after, filter: filterBytes(filter) } });
-      if (this.state === 'open') this.#askList(this.#lists.get(ref).query);
+      this.#lists.set(ref, { resolve, reject, timer, query });
+      if (this.state === 'open') this.#askList(query);
     });
   }
 
@@ -195,6 +198,7 @@ export class Client extends Emitter {
   #ended(connection, end) {
     if (connection !== this.#connection) return;
     this.#connection = null;
+    this.env.clearTimeout(this.#leaving);
     if (this.state === 'closed') return;
     if (this.state === 'open' && this.env.now() - this.openedAt > STABLE_MS) this.backoff.reset();
     const wasOpen = this.state === 'open';
@@ -222,13 +226,15 @@ export class Client extends Emitter {
   }
 
   #goAwayIn = null;
+  #leaving = null;
 
   // The gateway names a time; the client draws its own moment in the spread,
   // and then moves over without a further wait.
   #goAway(connection, f) {
     const ms = f.afterMs + Math.floor(this.env.random() * f.spreadMs);
     this.emit('goaway', { ms });
-    this.env.setTimeout(() => {
+    this.env.clearTimeout(this.#leaving);
+    this.#leaving = this.env.setTimeout(() => {
       if (connection !== this.#connection) return;
       this.#goAwayIn = 0;
       connection.end('the gateway goes away', 4000);
@@ -284,6 +290,7 @@ export class Client extends Emitter {
   #finish(err, forget) {
     this.state = 'closed';
     this.env.clearTimeout(this.#retry);
+    this.env.clearTimeout(this.#leaving);
     this.#unwatch();
     const connection = this.#connection;
     this.#connection = null;
@@ -299,6 +306,16 @@ export class Client extends Emitter {
   }
 
   #saveAll() { for (const room of this.#rooms) room.save(); }
+}
+
+// What no attempt would make better is told at once. In a page a URL may be relative to it.
+function socketURL(given) {
+  let url;
+  try { url = new URL(given, globalThis.location?.href); } catch { /* told below */ }
+  if (!/^(ws|http)s?:$/.test(url?.protocol)) throw new TypeError(`connect: ${given}: want ws://HOST:PORT or wss://HOST:PORT`);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.hash = '';
+  return url.href;
 }
 
 // In a page: an early try when it can be seen or is online again, and a last

@@ -79,7 +79,9 @@ export function toBytes(data) {
   if (data instanceof Uint8Array) return data;
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  return utf8.encode(typeof data === 'string' ? data : JSON.stringify(data));
+  const s = typeof data === 'string' ? data : JSON.stringify(data);
+  if (s === undefined) throw new TypeError(`a ${typeof data} can't be sent: want bytes, text, or what JSON takes`);
+  return utf8.encode(s);
 }
 
 export const fromBytes = (b) => text.decode(b);

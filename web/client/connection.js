@@ -1,5 +1,8 @@
 import { decode, encode, SUBPROTOCOL, Type } from './codec.js';
 
+// Browsers tell a page no more than that.
+const NEVER_OPENED = 'no gateway answers, or it lets in no page of this origin (--origins)';
+
 /**
  * One WebSocket from hello to end. It says hello, answers for the heartbeat,
  * measures the round trip, and ends exactly once.
@@ -8,13 +11,13 @@ export class Connection {
   constructor({ url, socket, env, hello, helloMs, pingMs, onWelcome, onFrame, onEnd }) {
     Object.assign(this, { url, socket, env, pingMs, onWelcome, onFrame, onEnd });
     this.welcome = null;
-    this.ended = false;
+    this.opened = this.ended = false;
     this.rtt = null;
     this.heardAt = env.now();
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.#opened(hello);
     socket.onmessage = (e) => this.#message(e.data);
-    socket.onclose = (e) => this.end('closed', e?.code ?? 1006, e?.reason ?? '');
+    socket.onclose = (e) => this.end(this.opened ? 'closed' : NEVER_OPENED, e?.code ?? 1006, e?.reason ?? '');
     socket.onerror = () => {}; // a close follows
     this.timer = env.setTimeout(() => this.end('no welcome in time'), helloMs);
   }
@@ -49,6 +52,7 @@ export class Connection {
   }
 
   #opened(hello) {
+    this.opened = true;
     if (this.socket.protocol === SUBPROTOCOL) this.send(hello);
     else this.end('what answered is no gateway');
   }

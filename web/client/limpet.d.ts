@@ -108,9 +108,9 @@ export interface RoomEvents {
   /** Messages are lost to you. Full state follows. */
   gap: Lost;
   /** The room is being found or restored, or (busy) this client reads too slowly to hear it, for forMs so far. */
-  waiting: { code: number; text: string; forMs: number };
+  waiting: { code: number; reason: string; text: string; forMs: number };
   /** The room's code failed on your input n; it is skipped. */
-  failed: { n: number; code: number; text: string };
+  failed: { n: number; code: number; reason: string; text: string };
   /** Inputs from..to, given up because too many were kept, will never be applied. */
   skipped: { from: number; to: number };
   /** Durable acks run, or are paused while the store is away. */
@@ -144,7 +144,10 @@ export interface Room {
   leave(): Promise<unknown>;
   /** Saves for a reload now (with persist; it also happens by itself). */
   save(): void;
-  /** Listens; returns a function that stops it. Attach listeners in the turn in which join resolves. */
+  /**
+   * Listens; returns a function that stops it. Attach listeners in the turn in which join
+   * resolves. Throws a TypeError for an event that there is none of.
+   */
   on<E extends keyof RoomEvents>(event: E, fn: (value: RoomEvents[E]) => void): () => void;
   once<E extends keyof RoomEvents>(event: E, fn: (value: RoomEvents[E]) => void): () => void;
   off<E extends keyof RoomEvents>(event: E, fn: (value: RoomEvents[E]) => void): void;
@@ -243,5 +246,8 @@ export class LimpetError extends Error {
 export const SUBPROTOCOL: 'limpet.v1';
 export function codeName(code: number): string;
 export function isRetryable(code: number): boolean;
-/** Connects to a gateway, or to whichever of several answers. */
+/**
+ * Connects to a gateway, or to whichever of several answers: ws://HOST:PORT, wss://HOST:PORT, or
+ * in a page a path on the page's own server. Throws a TypeError for what is no such URL.
+ */
 export function connect(urls: string | string[], options?: ClientOptions): Client;

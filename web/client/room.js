@@ -1,11 +1,13 @@
 import { encode, fromBytes, Mode, toBytes, Type } from './codec.js';
-import { LimpetError, isRetryable } from './codes.js';
+import { codeName, LimpetError, isRetryable } from './codes.js';
 import { Emitter } from './emitter.js';
 import { Inputs } from './inputs.js';
 
 const MAX_JOIN_DATA = 4 << 10;
 const SEND_AHEAD = 256 << 10; // bytes that may wait in the socket before sending pauses
 const STUCK_MS = 5_000; // without an ack for what was sent: send it again
+const EVENTS = ['message', 'latest', 'ephemeral', 'ack', 'dropped', 'resumed', 'moved', 'rewound', 'gap', 'waiting', 'store',
+  'failed', 'skipped', 'left', 'error'];
 const FORGIVEN_EVERY = 10_000; // ms between fresh starts after missed messages
 
 /** A payload from a room. `bytes` is valid for as long as it is held. */
@@ -21,7 +23,7 @@ class Payload {
  */
 export class Room extends Emitter {
   constructor(link, { kind, name, mode, filter, data, memo, saved, limits }) {
-    super();
+    super(EVENTS);
     this._link = link; // {send, env, buffered, open, minor, reconnect, forget, inputLimit}
     this.kind = kind;
     this.name = name;
@@ -35,6 +37,8 @@ export class Room extends Emitter {
     this._filter = filter ?? new Uint8Array(0);
     this._data = toBytes(data);
     if (this._data.length > MAX_JOIN_DATA) throw new RangeError(`join data of ${this._data.length} bytes: want at most ${MAX_JOIN_DATA}`);
+    encode.join({ ref: 0, mode: 0, kind, name }); // throws here, and not at each connection, what can't be said
+    encode.find({ ref: 0, kind, filter: this._filter });
     this._memo = memo;
     this._inputs = new Inputs(limits);
     this._at = { epoch: 0, seq: 0 }; // the last reliable message handled
@@ -166,7 +170,7 @@ export class Room extends Emitter {
   _refused(code, text, retryMs, retryIn) {
     if (this._token && isRetryable(code)) {
       this._retry = this._link.env.setTimeout(() => this._link.request(this), retryIn(retryMs));
-      this.emit('waiting', { code, text, forMs: 0 });
+      this.emit('waiting', { code, reason: codeName(code), text, forMs: 0 });
       return;
     }
     if (this.state === 'joining' && this._token) { // a saved membership that is over: join anew
@@ -236,8 +240,8 @@ export class Room extends Emitter {
       case Type.Ack: this._ack(f); break;
       case Type.Expect: this._expect(f.next); break;
       case Type.Attached: this._attached(f); break;
-      case Type.Waiting: this.emit('waiting', { code: f.code, text: '', forMs: f.forMs }); break;
-      case Type.Failed: this.emit('failed', { n: f.n, code: f.code, text: f.text }); break;
+      case Type.Waiting: this.emit('waiting', { code: f.code, reason: codeName(f.code), text: '', forMs: f.forMs }); break;
+      case Type.Failed: this.emit('failed', { n: f.n, code: f.code, reason: codeName(f.code), text: f.text }); break;
       case Type.Skipped: this.emit('skipped', { from: f.from, to: f.to }); break;
       case Type.Store: this._storeRuns(f.running); break;
       case Type.Left: this._over(f.code, f.text); break;

@@ -25,6 +25,7 @@ export class Watch {
   constructor(link, kind, { most = 0, after = '', filter } = {}, show, failed) {
     this.#link = link;
     this.#query = { watch: 1, kind, most, after, filter: filterBytes(filter) };
+    encode.browse({ ref: 0, ...this.#query }); // throws here what can't be said
     this.ref = 0;
     this.show = show;
     this.failed = failed ?? (() => {});

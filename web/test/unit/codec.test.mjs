@@ -87,4 +87,5 @@ test('toBytes takes bytes, text and values', () => {
   assert.equal(new TextDecoder().decode(toBytes({ a: [1] })), '{"a":[1]}');
   assert.equal(toBytes(undefined).length, 0);
   assert.equal(new TextDecoder().decode(toBytes(5)), '5');
+  for (const v of [() => {}, Symbol('x')]) assert.throws(() => toBytes(v), /can't be sent/);
 });

@@ -109,3 +109,25 @@ test('an older gateway\'s refusal can stop the watch', async () => {
   assert.deepEqual(errors, ['unavailable']);
   h.client.close();
 });
+
+test('what can\'t be said is told at once, and nothing stays behind', async () => {
+  const h = await harness();
+  const loop = {};
+  loop.loop = loop;
+  const timers = h.clock.timers.size;
+  const long = 'x'.repeat(256);
+  for (const connected of [false, true]) {
+    if (connected) h.socket.up(minor);
+    await assert.rejects(h.client.rooms('arena', { filter: { labels: loop } }), TypeError);
+    await assert.rejects(h.client.rooms('arena', { after: long }), RangeError);
+    await assert.rejects(h.client.join(long, 'lobby'), RangeError);
+    await assert.rejects(h.client.join('arena', '', { filter: { pool: 'y'.repeat(70_000) } }), RangeError);
+    assert.throws(() => h.client.watch(long, {}, () => {}), RangeError);
+  }
+  assert.equal(h.client.stats.rooms, 0);
+  assert.equal(h.clock.timers.size, timers); // the heartbeat's, in place of the one for the welcome
+  await h.comeBack();
+  assert.deepEqual(h.sockets.flatMap((s) => s.sent).map((f) => f.is).filter((is) => is !== 'ping'), ['hello', 'hello']);
+  h.client.close();
+  assert.equal(h.clock.timers.size, 0);
+});

@@ -247,7 +247,7 @@ test('failed and store events are passed on', async () => {
   h.socket.deliver(say.attached({ how: 'resumed' }));
   assert.equal(room.storeRunning, true);
   assert.deepEqual(h.events.names(), ['failed', 'store', 'store', 'store', 'store']);
-  assert.deepEqual(h.events.of('failed'), [{ n: 1, code: 400, text: 'panic' }]);
+  assert.deepEqual(h.events.of('failed'), [{ n: 1, code: 400, reason: 'input_failed', text: 'panic' }]);
 });
 
 test('replaced is terminal: no resume, no fight', async () => {
@@ -530,10 +530,48 @@ test('inputs that nobody answers are sent again after a while', async () => {
   assert.deepEqual(h.socket.inputs(), [1, 2, 2]);
 });
 
+test('an attempt that never opens says what it may be', async () => {
+  const h = await harness();
+  const whys = [];
+  h.client.on('waiting', ({ why }) => whys.push(why));
+  h.socket.die();
+  await h.clock.pass(250);
+  h.socket.open();
+  h.socket.die();
+  assert.match(whys[0], /no gateway answers, or it lets in no page of this origin/);
+  assert.equal(whys[1], 'closed');
+});
+
 test('a server that does not speak the protocol is no gateway', async () => {
   const h = await harness();
   h.socket.protocol = '';
   h.socket.open();
   assert.ok(h.sockets[0].closed);
   assert.equal(h.client.state, 'waiting');
+});
+
+test('an event that there is none of is told at once', async () => {
+  const h = await harness();
+  const room = await h.join();
+  assert.throws(() => room.on('mesage', () => {}), /no event mesage: there are message, latest/);
+  assert.throws(() => h.client.once('left', () => {}), TypeError);
+  room.off('mesage', () => {});
+});
+
+test('a URL may be relative to the page; another is refused at once', async () => {
+  globalThis.location = { href: 'https://game.example/play#lobby' };
+  try {
+    assert.deepEqual((await harness({ urls: ['/', 'http://a:1/x#y'] })).client.urls, ['wss://game.example/', 'ws://a:1/x']);
+  } finally {
+    delete globalThis.location;
+  }
+  for (const urls of ['', '/', 'ftp://a/', 'ws://', ['ws://a/', 'b']]) await assert.rejects(harness({ urls }), /want ws:\/\/HOST:PORT/);
+});
+
+test('a client that is closed does not wait for the gateway to go', async () => {
+  const h = await harness();
+  h.socket.up();
+  h.socket.deliver(say.goAway(30_000, 0));
+  h.client.close();
+  assert.equal(h.clock.timers.size, 0);
 });
