@@ -29,7 +29,11 @@ type Config struct {
 	// to try is drawn; a failure goes on to the next.
 	URLs  []string
 	Token []byte // authentication for the hello, at most wire.MaxToken bytes
-	Agent string // names this program to the gateway, at most 255 bytes; default "limpet-go"
+	// NewToken gives the token of each connection, in Token's place: the first may
+	// have run out when the client has to come back. An error is a failed attempt
+	// to connect. It must heed ctx, and has 15 s with all else of the attempt.
+	NewToken func(ctx context.Context) ([]byte, error)
+	Agent    string // names this program to the gateway, at most 255 bytes; default "limpet-go"
 	// Instance numbers inputs; the zero value draws one. Two Clients must not
 	// share one at a time.
 	Instance wire.Instance
@@ -61,8 +65,8 @@ func (c Config) checked() (Config, error) {
 			return c, fmt.Errorf("gateway %q: want ws://HOST:PORT or wss://HOST:PORT", s)
 		}
 	}
-	if len(c.Token) > wire.MaxToken {
-		return c, fmt.Errorf("token of %d bytes: want at most %d", len(c.Token), wire.MaxToken)
+	if err := checkToken(c.Token); err != nil {
+		return c, err
 	}
 	if c.TLS == nil {
 		c.TLS = &tls.Config{}
@@ -93,6 +97,28 @@ func (c Config) checked() (Config, error) {
 		c.ReadBuffer = 1024
 	}
 	return c, nil
+}
+
+func checkToken(token []byte) error {
+	if len(token) > wire.MaxToken {
+		return fmt.Errorf("token of %d bytes: want at most %d", len(token), wire.MaxToken)
+	}
+	return nil
+}
+
+// token is what the next hello shows.
+func (c *Config) token(ctx context.Context) ([]byte, error) {
+	if c.NewToken == nil {
+		return c.Token, nil
+	}
+	token, err := c.NewToken(ctx)
+	if err == nil {
+		err = checkToken(token)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get a token: %w", err)
+	}
+	return token, nil
 }
 
 // Client is a connection to a cluster, kept up until Close or until a gateway

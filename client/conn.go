@@ -94,6 +94,10 @@ func (n *conn) poke() {
 func (c *Client) connect(ctx context.Context, url string) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, welcomeWithin)
 	defer cancel()
+	token, err := c.cfg.token(ctx)
+	if err != nil {
+		return nil, err
+	}
 	n := &conn{url: url, wake: make(chan struct{}, 1), ended: make(chan struct{}), handles: map[wire.Handle]*Room{}, advice: -1}
 	dialer := websocket.Dialer{
 		Subprotocols:    []string{wire.Subprotocol},
@@ -119,7 +123,7 @@ func (c *Client) connect(ctx context.Context, url string) (*conn, error) {
 	n.ws = ws
 	ws.SetReadLimit(readLimit)
 	stop := context.AfterFunc(ctx, func() { ws.Close() })
-	err = n.greet(wire.Hello{Minor: wire.Minor, Instance: c.cfg.Instance, Token: c.cfg.Token, Agent: c.cfg.Agent})
+	err = n.greet(wire.Hello{Minor: wire.Minor, Instance: c.cfg.Instance, Token: token, Agent: c.cfg.Agent})
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}

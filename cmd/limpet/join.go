@@ -47,7 +47,6 @@ type joinSettings struct {
 	filter                 filterFlags
 
 	kind, room string
-	token      []byte
 }
 
 var joinModes = map[string]wire.Mode{
@@ -71,7 +70,7 @@ func runJoin(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		daemon.OneOf("join", "create", "join-or-create", "any"))
 	f.String(&s.data, "data", "", "JSON", "what the room gets with the join (the variable is not read: it is another program's)", checkJSON)
 	f.String(&s.name, "name", "", "NAME", "the player's name: short for a \"name\" in the data (the variable is not read)")
-	f.String(&s.file, "token", "", "FILE", "file with the token for the gateway")
+	f.String(&s.file, "token", "", "FILE", "file with the token for the gateway; read again for each connection")
 	f.Bool(&s.stay, "stay", "go on after the end of standard input")
 	f.Duration(&s.wait, "wait", 10*time.Second, 0, time.Hour, "how long to wait for a gateway, for the room, and at the end for durable inputs")
 	s.filter.register(f)
@@ -145,16 +144,23 @@ func (s *joinSettings) check(room string) error {
 		return fmt.Errorf("data of %d bytes: want at most %d", len(s.data), wire.MaxJoinData)
 	}
 	if s.file != "" {
-		token, err := daemon.ReadSecret(s.file)
-		if err != nil {
+		if _, err := daemon.ReadSecret(s.file); err != nil {
 			return err
 		}
-		s.token = token
 	}
 	if len(s.gateways) == 0 {
 		s.gateways = devGateways()
 	}
 	return nil
+}
+
+// tokenOf reads a token's file for each connection: by the next one a token may
+// have run out, and the file hold another.
+func tokenOf(file string) func(context.Context) ([]byte, error) {
+	if file == "" {
+		return nil
+	}
+	return func(context.Context) ([]byte, error) { return daemon.ReadSecret(file) }
 }
 
 func devGateways() []string {
@@ -185,7 +191,7 @@ func (j *joiner) run(ctx context.Context, in io.Reader) error {
 	dialing, cancel := context.WithTimeout(ctx, j.set.wait)
 	defer cancel()
 	c, err := client.Dial(dialing, client.Config{
-		URLs: j.set.gateways, Token: j.set.token, Agent: "limpet-join/" + daemon.Version(), OnEvent: j.event,
+		URLs: j.set.gateways, NewToken: tokenOf(j.set.file), Agent: "limpet-join/" + daemon.Version(), OnEvent: j.event,
 	})
 	if err != nil {
 		return j.fail(err)

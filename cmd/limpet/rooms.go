@@ -38,8 +38,7 @@ type roomsFlags struct {
 	json, watch bool
 	wait        time.Duration
 
-	kind  string
-	token []byte
+	kind string
 }
 
 func (s *roomsFlags) flags() *daemon.Flags {
@@ -49,7 +48,7 @@ func (s *roomsFlags) flags() *daemon.Flags {
 	s.filter.register(f)
 	f.String(&s.after, "after", "", "NAME", "begin behind this name")
 	f.Int(&s.most, "most", 0, 0, 200, "rooms of a page; 0: all rooms, page by page, or with --watch the first 50")
-	f.String(&s.file, "token", "", "FILE", "file with the token for the gateway")
+	f.String(&s.file, "token", "", "FILE", "file with the token for the gateway; read again for each connection")
 	f.Bool(&s.json, "json", "print JSON; with --watch a line for each change")
 	f.Bool(&s.watch, "watch", "show the list again whenever it changes, until interrupted")
 	f.Duration(&s.wait, "wait", 10*time.Second, 0, time.Hour, "how long to wait for a gateway, and for each page")
@@ -92,7 +91,7 @@ func (s *roomsFlags) check(kind string) (err error) {
 		return fmt.Errorf("--after of %d bytes: want at most %d", len(s.after), wire.MaxRoomNameLen)
 	}
 	if s.file != "" {
-		s.token, err = daemon.ReadSecret(s.file)
+		_, err = daemon.ReadSecret(s.file)
 	}
 	if len(s.gateways) == 0 {
 		s.gateways = devGateways()
@@ -103,7 +102,7 @@ func (s *roomsFlags) check(kind string) (err error) {
 func (s *roomsFlags) run(ctx context.Context, out io.Writer) (complete bool, err error) {
 	dialing, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
-	c, err := client.Dial(dialing, client.Config{URLs: s.gateways, Token: s.token, Agent: "limpet-rooms/" + daemon.Version()})
+	c, err := client.Dial(dialing, client.Config{URLs: s.gateways, NewToken: tokenOf(s.file), Agent: "limpet-rooms/" + daemon.Version()})
 	if err != nil {
 		return false, err
 	}
