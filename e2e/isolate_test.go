@@ -211,16 +211,24 @@ func wait(ctx context.Context, t *testing.T, what string) {
 type listener struct {
 	room *client.Room
 
-	mu     sync.Mutex
-	count  int           // as told last
-	failed []wire.Input  // inputs that were skipped for good
-	heard  chan struct{} // capacity 1
+	mu      sync.Mutex
+	count   int           // as told last
+	failed  []wire.Input  // inputs that were skipped for good
+	drops   int           // lost connections
+	resumes int           // and those that came back
+	heard   chan struct{} // capacity 1
 }
 
 func newListener(ctx context.Context, t *testing.T, urls []string, room string) *listener {
 	t.Helper()
+	return listenerOf(ctx, t, client.Config{URLs: urls}, room)
+}
+
+func listenerOf(ctx context.Context, t *testing.T, cfg client.Config, room string) *listener {
+	t.Helper()
 	l := &listener{heard: make(chan struct{}, 1)}
-	c, err := client.Dial(ctx, client.Config{URLs: urls, OnEvent: l.event})
+	cfg.OnEvent = l.event
+	c, err := client.Dial(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,6 +251,10 @@ func (l *listener) event(_ *client.Room, e client.Event) {
 		l.count, _ = strconv.Atoi(string(e.Payload))
 	case *client.Failed:
 		l.failed = append(l.failed, e.N)
+	case *client.Dropped:
+		l.drops++
+	case *client.Resumed:
+		l.resumes++
 	default:
 		return
 	}
@@ -256,6 +268,13 @@ func (l *listener) last() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.count
+}
+
+// lost is how often the connection was lost.
+func (l *listener) lost() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.drops
 }
 
 // until waits for what the room tells.
