@@ -119,8 +119,8 @@ func TestRoomsListsAllPages(t *testing.T) {
 // The time to wait is for each page: a long list may take longer.
 func TestRoomsWaitsForEachPage(t *testing.T) {
 	g := newListGateway(t)
-	g.delay = 400 * time.Millisecond
-	if status, out, errOut := listRooms("chat", "--gateway", g.url, "--wait", "1100ms"); status != 0 || !strings.Contains(out, "5 open rooms") {
+	g.delay = 700 * time.Millisecond
+	if status, out, errOut := listRooms("chat", "--gateway", g.url, "--wait", "2s"); status != 0 || !strings.Contains(out, "5 open rooms") {
 		t.Errorf("status %d, %s%s", status, out, errOut)
 	}
 }
@@ -128,8 +128,8 @@ func TestRoomsWaitsForEachPage(t *testing.T) {
 func TestRoomsThatAreRefusedAskAgainInPeace(t *testing.T) {
 	g := newListGateway(t)
 	g.limited = &wire.Error{Code: wire.CodeRateLimited}
-	status, _, errOut := listRooms("chat", "--gateway", g.url, "--wait", "500ms")
-	if asked := g.asked(); status != 1 || asked < 1 || asked > 6 || !strings.Contains(errOut, "rate_limited") {
+	status, _, errOut := listRooms("chat", "--gateway", g.url, "--wait", "1s")
+	if asked := g.asked(); status != 1 || asked < 1 || asked > 11 || !strings.Contains(errOut, "rate_limited") {
 		t.Errorf("status %d after %d requests: %s", status, asked, errOut)
 	}
 

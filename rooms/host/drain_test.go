@@ -103,10 +103,11 @@ func TestDrainCancelledHalfWay(t *testing.T) {
 	if err := w.a.CancelDrain(); err != nil {
 		t.Fatal(err)
 	}
-	a, b := w.a.Load().Rooms, w.b.Load().Rooms
-	if s := w.a.DrainState(); s.State != DrainCancelled || a == 0 || b == 0 || a+b != 30 || s.Moved != b {
-		t.Errorf("%d stayed, %d moved: %+v", a, b, s)
+	b := w.b.Load().Rooms
+	if s := w.a.DrainState(); s.State != DrainCancelled || b == 0 || b >= 30 || s.Moved != b {
+		t.Errorf("%d moved: %+v", b, s)
 	}
+	until(t, "the last that moved is out", func() bool { return w.a.Load().Rooms == 30-b })
 	if err := w.a.Ready(); err != nil {
 		t.Errorf("not back in service: %v", err)
 	}

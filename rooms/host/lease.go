@@ -340,6 +340,9 @@ func nodeOf(h snapshot.Holder) directory.NodeID {
 
 // sleep waits for d or ctx.
 func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -2,10 +2,10 @@ package redisstore
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -43,10 +43,19 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-// prefixOf is a prefix that belongs to a test.
+var (
+	prefixes    sync.Map // of tests that run
+	prefixCount atomic.Int64
+)
+
+// prefixOf is a prefix that belongs to a run of a test: with -count it finds
+// nothing of the one before.
 func prefixOf(t testing.TB) string {
-	sum := sha256.Sum256([]byte(t.Name()))
-	return "t" + hex.EncodeToString(sum[:8])
+	p, had := prefixes.LoadOrStore(t, fmt.Sprint("t", prefixCount.Add(1)))
+	if !had {
+		t.Cleanup(func() { prefixes.Delete(t) })
+	}
+	return p.(string)
 }
 
 func dial(t testing.TB, url string) *Store {

@@ -112,9 +112,9 @@ func TestStalled(t *testing.T) {
 		from, upTo time.Duration
 	}{
 		{"no deadline", func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }, 900 * time.Millisecond, 3 * time.Second},
-		{"300 ms", func() (context.Context, context.CancelFunc) {
-			return context.WithTimeout(context.Background(), 300*time.Millisecond)
-		}, 200 * time.Millisecond, 900 * time.Millisecond},
+		{"50 ms", func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(context.Background(), 50*time.Millisecond)
+		}, 40 * time.Millisecond, 900 * time.Millisecond},
 	} {
 		ctx, cancel := tt.ctx()
 		start := time.Now()
