@@ -103,7 +103,7 @@ func (f *finder) rejoin(ctx context.Context, last *host) bool {
 		if f.redial(ctx, last) {
 			return true
 		}
-		if f.g.cfg.Directory.Restarting(last.node).IsZero() || ctx.Err() != nil || !f.waits() {
+		if !f.g.restarting(last.node) || ctx.Err() != nil || !f.waits() {
 			return false
 		}
 		pause(ctx, findPause)

@@ -103,6 +103,46 @@ func TestHostIsReachedAgainAfterACut(t *testing.T) {
 	}
 }
 
+// A host that restarts in place is waited for, by one for all of its rooms, and
+// nobody is asked where they are.
+func TestHostRestartsInPlace(t *testing.T) {
+	n, h := start(t), startHost(t, "h#1")
+	n.dir.put(h.at(room, 10))
+	p, q := n.connect(), n.connect()
+	p.join(h, 10)
+	n.dir.put(h.at("chat/other", 10))
+	q.joinRoom(h, "chat/other", 10)
+	asked := len(n.dir.requests())
+	n.dir.restarts("h#1", time.Now().Add(time.Minute))
+	h.stop()
+	until(t, "one who waits for the host", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.returns) == 1
+	})
+	h.open(h.addr)
+	for range 2 {
+		b := h.nextAttach()
+		if b.Why != peer.WhyReattach {
+			t.Fatalf("attach: %+v", b.Attach)
+		}
+		b.accept(1, 10, wire.HowResumed, 0)
+	}
+	for _, x := range []*player{p, q} {
+		if f := x.nextAttached(); f.Epoch != 10 || f.How != wire.HowResumed {
+			t.Fatalf("attached: %+v", f)
+		}
+	}
+	if all := n.dir.requests(); len(all) != asked {
+		t.Errorf("requests %+v: a host that restarts needs no lookup", all[asked:])
+	}
+	until(t, "the end of the waiting", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.returns) == 0
+	})
+}
+
 func TestRoomMoves(t *testing.T) {
 	n, h1, h2 := start(t), startHost(t, "h1#1"), startHost(t, "h2#1")
 	n.dir.put(h1.at(room, 10))

@@ -57,9 +57,10 @@ type Gateway struct {
 	rooms      map[wire.RoomID]*route //
 	handles    map[wire.Handle]*route // the same routes
 	lastHandle wire.Handle
-	tended     map[*route]struct{}       // routes with members to attach again
-	suspects   map[directory.NodeID]bool // nodes being looked into
-	redials    map[directory.NodeID]bool // nodes being tried again
+	tended     map[*route]struct{}                // routes with members to attach again
+	suspects   map[directory.NodeID]bool          // nodes being looked into
+	redials    map[directory.NodeID]bool          // nodes being tried again
+	returns    map[directory.NodeID]chan struct{} // nodes that restart in place: closed when they are there again
 }
 
 // New makes a gateway and registers it with the mesh: call it before Mesh.Run.
@@ -80,6 +81,7 @@ func New(cfg Config) (*Gateway, error) {
 		conns: map[*conn]struct{}{}, hosts: map[*link.Link]*host{}, rooms: map[wire.RoomID]*route{},
 		handles: map[wire.Handle]*route{}, tended: map[*route]struct{}{},
 		suspects: map[directory.NodeID]bool{}, redials: map[directory.NodeID]bool{},
+		returns: map[directory.NodeID]chan struct{}{},
 	}
 	g.lobby = lobby{g: g, pages: map[pageKey]*page{}}
 	g.addresses = newAddresses(&g.limits, g.metrics)

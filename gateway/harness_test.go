@@ -104,6 +104,13 @@ func (d *fakeDirectory) Suspect(_ context.Context, n directory.NodeID) bool {
 	return gone
 }
 
+// restarts has a node restart in place until then.
+func (d *fakeDirectory) restarts(n directory.NodeID, until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.restarting = map[directory.NodeID]time.Time{n: until}
+}
+
 func (d *fakeDirectory) Restarting(n directory.NodeID) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -444,7 +451,12 @@ func (p *player) closed() int {
 // join makes p a member of a room at h and returns how.
 func (p *player) join(h *fakeHost, e wire.Epoch) (wire.Joined, attachment) {
 	p.t.Helper()
-	p.send(wire.Join{Ref: 5, Mode: wire.ModeJoinOrCreate, Kind: "chat", Name: room.Name(), Data: []byte("hi")})
+	return p.joinRoom(h, room, e)
+}
+
+func (p *player) joinRoom(h *fakeHost, id wire.RoomID, e wire.Epoch) (wire.Joined, attachment) {
+	p.t.Helper()
+	p.send(wire.Join{Ref: 5, Mode: wire.ModeJoinOrCreate, Kind: id.Kind(), Name: id.Name(), Data: []byte("hi")})
 	a := h.nextAttach()
 	a.accept(1, e, wire.HowJoined, 0)
 	return p.nextJoined(), a

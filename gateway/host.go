@@ -122,7 +122,7 @@ func (g *Gateway) onDown(l *link.Link, cause error) {
 		return
 	}
 	g.log.Warn().AnErr("cause", cause).Str("host", string(h.node)).Int("rooms", len(routes)).Msg("host lost: finding its rooms again")
-	if g.cfg.Directory.Restarting(h.node).IsZero() {
+	if !g.restarting(h.node) {
 		g.suspect(h.node)
 	}
 	for _, r := range routes {

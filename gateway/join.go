@@ -240,8 +240,11 @@ func (q *request) passOver(room wire.RoomID) {
 // looked into; one that restarts in place is waited for.
 func (g *Gateway) reach(ctx context.Context, at directory.Location) (*host, error) {
 	l, err := g.cfg.Mesh.Link(ctx, string(at.Node), at.Addr)
-	for err != nil && ctx.Err() == nil && !g.cfg.Directory.Restarting(at.Node).IsZero() {
-		pause(ctx, findPause)
+	for err != nil && ctx.Err() == nil && g.restarting(at.Node) {
+		select {
+		case <-g.back(at):
+		case <-ctx.Done():
+		}
 		l, err = g.cfg.Mesh.Link(ctx, string(at.Node), at.Addr)
 	}
 	if err != nil {
