@@ -15,8 +15,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/limpet-games/limpet/e2e/cluster"
 	"github.com/limpet-games/limpet/e2e/ledger"
@@ -57,6 +60,9 @@ func run(ctx context.Context, rooms int) error {
 	if err := saved(ctx, h, rooms); err != nil {
 		return err
 	}
+	if err := storeAtRest(ctx, c.RedisURL()); err != nil {
+		return err
+	}
 	quick, err := inPlace(ctx, h, rooms, shared)
 	if err != nil {
 		return err
@@ -82,6 +88,29 @@ func saved(ctx context.Context, h *cluster.Process, rooms int) error {
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return errors.Join(err, fmt.Errorf("rooms that are saved: %d of %d", a.Matched, rooms))
+		}
+	}
+}
+
+// storeAtRest waits until Redis, which has the same two cores, no longer writes
+// its log anew.
+func storeAtRest(ctx context.Context, url string) error {
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		return fmt.Errorf("look at the store: %w", err)
+	}
+	c := redis.NewClient(o)
+	defer c.Close()
+	for {
+		info, err := c.Info(ctx, "persistence").Result()
+		if err != nil {
+			return fmt.Errorf("look at the store: %w", err)
+		}
+		if strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0") {
+			return nil
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return fmt.Errorf("wait for the store: %w", err)
 		}
 	}
 }

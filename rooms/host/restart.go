@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/limpet-games/limpet/rooms/internal/actor"
 	"github.com/limpet-games/limpet/snapshot"
 	"github.com/limpet-games/limpet/snapshot/handover"
 	"github.com/limpet-games/limpet/wire"
@@ -286,20 +287,16 @@ func (r *room) handInto(now time.Time, p *parting) error {
 		Claim: r.claim,
 		Dirty: r.durable() && (r.actor.Dirty() && !r.asStored() || r.save.busy || r.save.again),
 	}
-	body, cut, err := r.actor.Encode()
-	if err != nil {
-		return err
-	}
 	baggage, err := r.actor.PackUnsaved(now)
 	if err != nil {
 		return err
 	}
-	at.Saves, at.Journal, at.StateVersion = r.save.seq, cut.Journal(), cut.StateVersion()
-	if err := p.file.Add(at, body, baggage); err != nil {
-		return err
-	}
-	p.written.Add(int64(len(body) + len(baggage)))
-	return nil
+	_, err = r.actor.EncodeFor(func(body []byte, cut actor.Cut) error {
+		at.Saves, at.Journal, at.StateVersion = r.save.seq, cut.Journal(), cut.StateVersion()
+		p.written.Add(int64(len(body) + len(baggage)))
+		return p.file.Add(at, body, baggage)
+	})
+	return err
 }
 
 // settleStore has the store get what the next copy can't be given otherwise. A

@@ -7,7 +7,6 @@ import (
 	"math"
 	"reflect"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -38,7 +37,7 @@ type saved struct {
 	Kicked   []savedKick       `cbor:"10,keyasint,omitempty"`
 	Departed []savedDeparted   `cbor:"11,keyasint,omitempty"`
 	Poison   []savedPoison     `cbor:"12,keyasint,omitempty"`
-	State    cbor.RawMessage   `cbor:"13,keyasint,omitempty"`
+	State    rawState          `cbor:"13,keyasint,omitzero"`
 	Private  bool              `cbor:"18,keyasint,omitempty"`
 	Seats    []savedSeat       `cbor:"19,keyasint,omitempty"`
 
@@ -142,48 +141,6 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Encode returns a checkpoint's body and what it covers. An error means that
-// the handler's state can't be encoded; the room goes on.
-func (r *Room) Encode() (body []byte, c Cut, err error) {
-	if r.failure != nil {
-		return nil, Cut{}, r.failure
-	}
-	s := r.contents()
-	version := r.cfg.Kind.StateVersion
-	if r.cfg.Writes != nil {
-		version = r.cfg.Writes()
-	}
-	b := states.Get().(*bytes.Buffer)
-	defer giveBack(b)
-	if s.State, err = r.stateToSave(version, b); err != nil {
-		return nil, Cut{}, fmt.Errorf("encode state of room %s: %w", r.cfg.Room, err)
-	}
-	if r.failure != nil {
-		return nil, Cut{}, r.failure
-	}
-	if body, err = encMode.Marshal(s); err != nil {
-		return nil, Cut{}, fmt.Errorf("encode room %s: %w", r.cfg.Room, err)
-	}
-	r.dirty, r.fresh, r.urgent = false, false, false
-	r.digest.Reset()
-	c = r.Mark()
-	c.version = version
-	return body, c, nil
-}
-
-// states are buffers for the states of rooms on their way into checkpoints.
-var states = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// maxStateBuffer bounds what one of them keeps.
-const maxStateBuffer = 1 << 20
-
-func giveBack(b *bytes.Buffer) {
-	if b.Cap() <= maxStateBuffer {
-		b.Reset()
-		states.Put(b)
-	}
-}
-
 func (r *Room) contents() *saved {
 	s := &saved{
 		Format: stateFormat, Epoch: r.cfg.Epoch, Seq: r.seq,
@@ -251,22 +208,6 @@ func (r *Room) encodeState() (b []byte, err error) {
 	}
 	defer catch(&err)
 	return encMode.Marshal(r.state)
-}
-
-// stateToSave is the state in a version, watched like any other call of the
-// room's code. It may be in the memory of b.
-func (r *Room) stateToSave(version uint32, b *bytes.Buffer) (state []byte, err error) {
-	r.enter(nil, 0)
-	defer r.guard()
-	if version != r.cfg.Kind.StateVersion {
-		return r.encodeOlder(version)
-	}
-	if r.state == nil {
-		return nil, nil
-	}
-	defer catch(&err)
-	err = encMode.MarshalToBuffer(r.state, b)
-	return b.Bytes(), err
 }
 
 // CheckState says whether a new handler of the kind takes the state in a
