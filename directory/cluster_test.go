@@ -155,6 +155,7 @@ type cluster struct {
 	t      *testing.T
 	claims *claims
 	boots  uint64
+	seeds  []string // nodes that run elsewhere
 	nodes  []*testNode
 	before func(*testNode) // a node runs; may be nil
 }
@@ -186,7 +187,7 @@ func (c *cluster) startOn(ln net.Listener, name string, role Role, kinds ...stri
 	cfg := MembersConfig{
 		Name: name, Boot: c.boots, Role: role, LinkAddr: ln.Addr().String(), Kinds: kinds,
 		Cluster: c.t.Name(), Keys: [][]byte{[]byte("0123456789abcdef")}, Profile: ProfileLocal, Rejoin: time.Second,
-		Log: zerolog.New(newTestLog(c.t)).Level(zerolog.WarnLevel),
+		Log: zerolog.New(newTestLog(c.t)).Level(zerolog.WarnLevel), Seeds: slices.Clone(c.seeds),
 	}
 	for _, n := range c.nodes {
 		cfg.Seeds = append(cfg.Seeds, n.Addr())

@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,67 +27,6 @@ func of[T any](much, little T) T {
 		return much
 	}
 	return little
-}
-
-func TestFigureCachedLookup(t *testing.T) {
-	c := newCluster(t, 1, 1)
-	g, req := c.gateways()[0], Request{Room: "chat/a", Mode: wire.ModeJoinOrCreate}
-	c.resolve(g, req)
-	ctx := context.Background()
-	best := testing.BenchmarkResult{T: time.Hour, N: 1}
-	for range of(5, 1) {
-		b := testing.Benchmark(func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := g.resolver.Resolve(ctx, req); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		if b.NsPerOp() < best.NsPerOp() {
-			best = b
-		}
-	}
-	t.Logf("cached lookup: %d ns, %d allocations", best.NsPerOp(), best.AllocsPerOp())
-	if best.AllocsPerOp() != 0 && raceFactor == 1 {
-		t.Error("a cached lookup allocates")
-	}
-}
-
-// Lookups at a remote owner over a link on loopback, 64 in flight; asker and
-// owner share this process, and its two cores.
-func TestFigureRemoteLookup(t *testing.T) {
-	c := newCluster(t, 1, 1)
-	g, owner := c.gateways()[0], c.hosts()[0]
-	const rooms = 1000
-	for i := range rooms {
-		c.resolve(g, Request{Room: wire.Room("chat", fmt.Sprint(i)), Mode: wire.ModeJoinOrCreate})
-	}
-	to := g.View().Node(owner.Self())
-	took := make([][]time.Duration, 64)
-	var all sync.WaitGroup
-	start := time.Now()
-	each := of(5_000, 100)
-	for w := range took {
-		took[w] = make([]time.Duration, each)
-		all.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			for i := range each {
-				begun := time.Now()
-				if _, err := callLocation(ctx, g.mesh, to, Request{Room: wire.Room("chat", fmt.Sprint((i*7+w)%rooms)), Mode: wire.ModeJoin}, 0); err != nil {
-					t.Error(err)
-					return
-				}
-				took[w][i] = time.Since(begun)
-			}
-		})
-	}
-	all.Wait()
-	long := time.Since(start)
-	sorted := slices.Sorted(slices.Values(slices.Concat(took...)))
-	t.Logf("lookup at a remote owner, 64 in flight: p50 %s, p99 %s, %.0f a second",
-		sorted[len(sorted)/2], sorted[len(sorted)*99/100], float64(len(sorted))/long.Seconds())
 }
 
 // What an entry takes in a table of a million, its room's name and all.
