@@ -119,8 +119,9 @@ func (r *result) addJoins(empty, in sample) {
 }
 
 // addUsage compares samples: of the empty system, with all clients joined, and
-// before and after the play.
-func (r *result) addUsage(names []string, empty, before, after sample) {
+// before and after the play. again was taken right behind that: between the two
+// there is what the reading of metrics allocates.
+func (r *result) addUsage(names []string, empty, before, after, again sample) {
 	deliveries := float64(r.Deliveries)
 	if deliveries == 0 {
 		deliveries = math.Inf(1) // nothing to share the cost among
@@ -136,7 +137,9 @@ func (r *result) addUsage(names []string, empty, before, after sample) {
 		}
 		if a.Metrics != nil {
 			grew := func(m string) float64 { return a.Metrics.Sum(m) - b.Metrics.Sum(m) }
-			p.Allocs = grew("go_memstats_mallocs_total") / deliveries
+			const mallocs = "go_memstats_mallocs_total"
+			reading := again.all[i].Metrics.Sum(mallocs) - a.Metrics.Sum(mallocs)
+			p.Allocs = max(0, grew(mallocs)-reading) / deliveries
 			p.GCs = grew("go_gc_duration_seconds_count")
 			if p.GCs > 0 {
 				p.GCPauseUS = 1e6 * grew("go_gc_duration_seconds_sum") / p.GCs

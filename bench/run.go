@@ -89,13 +89,17 @@ func (r *runner) measure(ctx context.Context, sys *system.System, clients *load.
 	if err != nil {
 		return err
 	}
+	again, err := take(sys)
+	if err != nil {
+		return err
+	}
 	r.show("", load.Stats{})
 	res.addLoad(p, joined, played)
 	var names []string
 	for _, proc := range sys.Procs {
 		names = append(names, proc.Name)
 	}
-	res.addUsage(names, empty, before, after)
+	res.addUsage(names, empty, before, after, again)
 	return profiled()
 }
 
