@@ -176,12 +176,12 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	case <-c.done:
 		return nil, fmt.Errorf("connect: %w", c.Err())
 	case <-ctx.Done():
-		last := c.lastError()
+		last := c.lastError() // it says what was tried
 		c.Close()
 		if last == nil {
-			last = ctx.Err()
+			last = fmt.Errorf("connect: %w", ctx.Err())
 		}
-		return nil, fmt.Errorf("connect: %w", last)
+		return nil, last
 	}
 }
 

@@ -83,7 +83,7 @@ func runJoin(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	j := &joiner{set: s, out: json.NewEncoder(out), ended: make(chan wire.Code, 1)}
+	j := &joiner{set: s, out: json.NewEncoder(out), errOut: errOut, ended: make(chan wire.Code, 1)}
 	j.out.SetEscapeHTML(false)
 	if err := j.run(ctx, in); err != nil {
 		fmt.Fprintf(errOut, "limpet join: %v\n", err)
@@ -183,16 +183,14 @@ type joiner struct {
 	set   joinSettings
 	ended chan wire.Code // why the membership ended
 
+	errOut io.Writer
+
 	mu  sync.Mutex
 	out *json.Encoder // guarded by mu
 }
 
 func (j *joiner) run(ctx context.Context, in io.Reader) error {
-	dialing, cancel := context.WithTimeout(ctx, j.set.wait)
-	defer cancel()
-	c, err := client.Dial(dialing, client.Config{
-		URLs: j.set.gateways, NewToken: tokenOf(j.set.file), Agent: "limpet-join/" + daemon.Version(), OnEvent: j.event,
-	})
+	c, err := j.dial(ctx)
 	if err != nil {
 		return j.fail(err)
 	}
@@ -207,6 +205,26 @@ func (j *joiner) run(ctx context.Context, in io.Reader) error {
 		return err
 	}
 	return j.finish(ctx, r)
+}
+
+// slowDial is when to say that no gateway has answered yet, at the latest.
+const slowDial = 3 * time.Second
+
+func (j *joiner) dial(ctx context.Context) (*client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, j.set.wait)
+	defer cancel()
+	told := make(chan struct{})
+	slow := time.AfterFunc(min(slowDial, j.set.wait/2), func() {
+		defer close(told)
+		fmt.Fprintf(j.errOut, "limpet join: no gateway at %s answers yet; trying for %s in all\n", strings.Join(j.set.gateways, ", "), j.set.wait)
+	})
+	c, err := client.Dial(ctx, client.Config{
+		URLs: j.set.gateways, NewToken: tokenOf(j.set.file), Agent: "limpet-join/" + daemon.Version(), OnEvent: j.event,
+	})
+	if !slow.Stop() {
+		<-told
+	}
+	return c, err
 }
 
 func (j *joiner) join(ctx context.Context, c *client.Client) (*client.Room, error) {

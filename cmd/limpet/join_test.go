@@ -292,7 +292,10 @@ func TestJoinWithoutGatewayIsStatusOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	status, events, errOut := join(t, strings.NewReader(""), "chat/lobby", "--gateway", "ws://"+ln.Addr().String(), "--wait", "200ms")
+	status, events, errOut := join(t, strings.NewReader(""), "chat/lobby", "--gateway", "ws://"+ln.Addr().String(), "--wait", "1s")
+	if want := "no gateway at ws://" + ln.Addr().String() + " answers yet; trying for 1s"; !strings.Contains(errOut, want) {
+		t.Errorf("standard error has %q, want %q in it", errOut, want)
+	}
 	if status != 1 || !strings.Contains(errOut, "refused") || len(named(events, "error")) != 1 {
 		t.Errorf("status %d, %q, %v", status, errOut, events)
 	}

@@ -34,7 +34,7 @@ type setting struct {
 	from             string // "flag", "environment" or "default"; filled by Parse
 }
 
-// NewFlags makes the settings of a program; about says in a sentence what the
+// NewFlags makes the settings of a program; about says in a few paragraphs what the
 // program does.
 func NewFlags(program, about string) *Flags {
 	f := &Flags{
@@ -262,7 +262,13 @@ func (f *Flags) Help(w io.Writer) {
 	if f.usage != "" {
 		usage += " " + f.usage
 	}
-	fmt.Fprintf(w, "%s\n\nUsage: %s [flags]\n", strings.Join(wrapped(f.about, helpWidth+6), "\n"), usage)
+	for about := range strings.SplitSeq(f.about, "\n\n") {
+		if !strings.HasPrefix(about, " ") { // else it is laid out by hand
+			about = strings.Join(wrapped(about, helpWidth+6), "\n")
+		}
+		fmt.Fprintf(w, "%s\n\n", about)
+	}
+	fmt.Fprintf(w, "Usage: %s [flags]\n", usage)
 	if len(f.order) == 0 {
 		return
 	}
