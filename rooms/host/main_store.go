@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +82,9 @@ func (s *storeFlags) open(p *daemon.Wiring) (snapshot.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, line := range s.dangers() {
+		p.Log.Warn().Msg(line)
+	}
 	if s.seal.AcceptUnsealed {
 		p.Log.Warn().Msg("--insecure-accept-unsealed: whoever writes to the store can forge rooms; drop it once all rooms were saved")
 	}
@@ -88,6 +92,26 @@ func (s *storeFlags) open(p *daemon.Wiring) (snapshot.Store, error) {
 		return nil, daemon.BadSetting(err)
 	}
 	return store, nil
+}
+
+// dangers says what others on the network may do to a Redis off loopback.
+func (s *storeFlags) dangers() (lines []string) {
+	if s.redis == "" {
+		return nil
+	}
+	o, _, err := redisstore.ParseURL(s.redis)
+	if err != nil || !slices.ContainsFunc(o.Addrs, func(at string) bool { return !daemon.Loopback(at) }) {
+		return nil
+	}
+	if o.TLSConfig == nil {
+		lines = append(lines, "--redis is spoken to in the clear: rooms can be read and changed on the way, and its password read; "+
+			"use rediss://, or keep it on a network that nobody else reads")
+	}
+	if o.Password == "" {
+		lines = append(lines, "--redis has no password: whoever reaches it reads, forges and deletes rooms; "+
+			"set one there, and put it into the URL by LIMPET_REDIS")
+	}
+	return lines
 }
 
 func (s *storeFlags) openPlain(p *daemon.Wiring) (snapshot.Store, error) {

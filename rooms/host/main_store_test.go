@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,5 +93,30 @@ func TestLoadCountsProcessors(t *testing.T) {
 	}
 	if cpuUsed() == 0 {
 		t.Error("this process is said to have used no processor")
+	}
+}
+
+func TestDangersOfARedisOffLoopback(t *testing.T) {
+	for url, want := range map[string][]string{
+		"":                             nil,
+		"redis://127.0.0.1:6379/0":     nil,
+		"redis://localhost,[::1]:7000": nil,
+		"redis://redis.internal":       {"rediss://", "LIMPET_REDIS"},
+		"redis://127.0.0.1:7000,10.0.0.2?cluster=true": {"rediss://", "LIMPET_REDIS"},
+		"redis://:secret@10.0.0.1:6379":                {"rediss://"},
+		"rediss://10.0.0.1":                            {"LIMPET_REDIS"},
+		"rediss://limpet:secret@10.0.0.1/3":            nil,
+		"redis://s1,s2/0?master_name=limpet":           {"rediss://", "LIMPET_REDIS"},
+	} {
+		got := (&storeFlags{redis: url}).dangers()
+		if len(got) != len(want) {
+			t.Errorf("%s: %q, want %d warnings", url, got, len(want))
+			continue
+		}
+		for i, line := range got {
+			if !strings.Contains(line, want[i]) || strings.Contains(line, "secret") {
+				t.Errorf("%s: %q, want %s and no password", url, line, want[i])
+			}
+		}
 	}
 }
