@@ -43,7 +43,7 @@ func (o *Ops) admit(w http.ResponseWriter, r *http.Request, need Role) (who OpsT
 	if need == RoleNone {
 		return who, true
 	}
-	if isProfile(r) && !arrivedOnLoopback(r) {
+	if isProfile(r) && (!arrivedOnLoopback(r) || byAnotherPage(r)) {
 		o.refuse(w, r, "profile", http.StatusForbidden, "profiles are for this machine alone: ask on its loopback address")
 		return who, false
 	}
@@ -98,6 +98,14 @@ func (o *Ops) need(r *http.Request) Role {
 }
 
 func isProfile(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/debug/") }
+
+// byAnotherPage: a browser sends this for a page of another origin. Such a page
+// reads no answer to a GET, but a profile costs something.
+func byAnotherPage(r *http.Request) bool {
+	act := *r
+	act.Method = http.MethodPost
+	return http.NewCrossOriginProtection().Check(&act) != nil
+}
 
 // arrivedOnLoopback: the connection is this machine's own.
 func arrivedOnLoopback(r *http.Request) bool {

@@ -208,6 +208,7 @@ func TestForeignNamesAndOriginsAreRefused(t *testing.T) {
 		{request{path: "/v1/act", host: "OPS.example"}, http.StatusOK},
 		{request{path: "/v1/act", method: "POST", origin: "http://" + addr}, http.StatusOK},
 		{request{path: "/v1/act", method: "POST"}, http.StatusOK},
+		{request{path: "/debug/pprof/profile", origin: "http://evil.example"}, http.StatusForbidden},
 	} {
 		before := called.Load()
 		status, body := c.do(t, addr)
