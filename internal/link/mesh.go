@@ -73,6 +73,7 @@ type MessageHandler func(from *Link, body []byte)
 // Mesh owns this process's links. Handlers are registered before Run.
 type Mesh struct {
 	cfg     Config
+	noise   zerolog.Logger // sampled: what each join would bring about again
 	metrics metrics
 	dials   singleflight.Group
 
@@ -99,7 +100,8 @@ type Mesh struct {
 // New makes a mesh without links.
 func New(cfg Config) *Mesh {
 	cfg.setDefaults()
-	m := &Mesh{cfg: cfg, links: map[string][]*Link{}, metrics: newMetrics(cfg.Metrics)}
+	m := &Mesh{cfg: cfg, links: map[string][]*Link{}, metrics: newMetrics(cfg.Metrics),
+		noise: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 4, Period: 10 * time.Second})}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	return m
 }
@@ -308,6 +310,9 @@ func (m *Mesh) dial(node, addr string) (*Link, error) {
 		return nil, err
 	}
 	h, err := m.handshakeOut(conn)
+	if err != nil && m.ctx.Err() == nil {
+		m.noise.Warn().Err(err).Str("node", node).Str("to", addr).Msg("link not made")
+	}
 	if err == nil && node != "" && h.peer != node {
 		err = &OtherNodeError{Want: node, Got: h.peer}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -131,9 +132,15 @@ func TestCertificatesFromFiles(t *testing.T) {
 	for name, id := range map[string]*certs.Links{
 		"another CA's": issue(theirs, "host", "a", "stranger"), "from a key": shared(t, "host", "a", "k"), "none": nil,
 	} {
-		m := start(t, Config{Self: "a#1", Identity: id})
-		if _, err := m.Link(t.Context(), "b#1", b.addr); err == nil {
-			t.Errorf("certificate %s: taken", name)
+		var log bytes.Buffer
+		m := start(t, Config{Self: "a#1", Identity: id, Log: zerolog.New(zerolog.SyncWriter(&log))})
+		for range 20 {
+			if _, err := m.Link(t.Context(), "b#1", b.addr); err == nil {
+				t.Errorf("certificate %s: taken", name)
+			}
+		}
+		if n := strings.Count(log.String(), "link not made"); n == 0 || n > 8 {
+			t.Errorf("certificate %s: the log says so %d times of 20: %s", name, n, &log)
 		}
 	}
 }
