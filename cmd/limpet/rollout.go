@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (o *rolloutFlags) roll(ctx context.Context, names []string, out io.Writer) 
 	}
 	hosts, gateways := namedNodes(all.Hosts, names), namedNodes(all.Gateways, names)
 	if len(names) > 0 && len(hosts)+len(gateways) != len(names) {
-		return fmt.Errorf("not all of %s are nodes of the cluster", strings.Join(names, ", "))
+		return noSuchNodes(names, all)
 	}
 	if o.confirm {
 		if err := oneBuild(all.Hosts); err != nil { // whoever is named: what is confirmed stands for all
@@ -74,8 +75,14 @@ func (o *rolloutFlags) roll(ctx context.Context, names []string, out io.Writer) 
 		}
 		return o.confirmAll(ctx, hosts, out)
 	}
-	if err := o.plan(ctx, hosts, out); err != nil || o.dryRun {
+	if err := o.plan(ctx, hosts, out); err != nil {
 		return err
+	}
+	if o.command == "" && len(gateways) > 0 {
+		fmt.Fprintf(out, "%s: left as they are, without --restart\n", nodeNames(gateways))
+	}
+	if o.dryRun {
+		return nil
 	}
 	for i, n := range hosts {
 		if err := o.rollHost(ctx, n.Name, out); err != nil {
@@ -83,8 +90,9 @@ func (o *rolloutFlags) roll(ctx context.Context, names []string, out io.Writer) 
 		}
 	}
 	if open := o.unconfirmed(ctx, hosts); len(open) > 0 {
-		fmt.Fprintf(out, "the rollout can go back: %s are written in their former state versions, until limpet rollout --confirm\n", strings.Join(open, ", "))
+		fmt.Fprintf(out, "the rollout can go back: rooms of kind %s are written in the former state version, until limpet rollout --confirm\n", strings.Join(open, ", "))
 	}
+	rolled := hosts
 	for i, n := range gateways {
 		if o.command == "" {
 			break
@@ -92,8 +100,30 @@ func (o *rolloutFlags) roll(ctx context.Context, names []string, out io.Writer) 
 		if err := o.rollGateway(ctx, n, out); err != nil {
 			return halted(err, n.Name, i, len(gateways))
 		}
+		rolled = append(rolled, n)
 	}
+	fmt.Fprintf(out, "rolled out: %s\n", nodeNames(rolled))
 	return nil
+}
+
+func nodeNames(all []daemon.NodeReport) string {
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.Name
+	}
+	return cmp.Or(strings.Join(names, ", "), "nothing")
+}
+
+func noSuchNodes(names []string, all daemon.Overview) error {
+	var there []string
+	for _, n := range slices.Concat(all.Hosts, all.Gateways) {
+		there = append(there, n.Name)
+	}
+	wrong := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(there, n) })
+	if len(wrong) == 0 {
+		return fmt.Errorf("%s: a node is named twice", strings.Join(names, ", "))
+	}
+	return fmt.Errorf("no node %s; there are: %s", strings.Join(wrong, ", "), strings.Join(there, ", "))
 }
 
 func halted(err error, name string, done, all int) error {
@@ -141,7 +171,7 @@ func (o *rolloutFlags) plan(ctx context.Context, hosts []daemon.NodeReport, out 
 		}
 	}
 	switch {
-	case o.force || o.dryRun:
+	case o.force:
 		return nil
 	case len(refused) > 0:
 		return fmt.Errorf("the new build does not take up all rooms of %s (--force goes on all the same)", strings.Join(refused, ", "))

@@ -72,7 +72,11 @@ func (h *Host) moveOrdered(ctx context.Context, body []byte) (any, error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &e):
-		return nil, &wire.Error{Code: e.Code, RetryMS: e.RetryMS, Text: err.Error()}
+		text := err.Error()
+		if err == error(e) { // else its code is told twice
+			text = e.Text
+		}
+		return nil, &wire.Error{Code: e.Code, RetryMS: e.RetryMS, Text: text}
 	default:
 		return nil, wire.Refuse(wire.CodeUnavailable, err.Error())
 	}

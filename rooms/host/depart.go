@@ -84,7 +84,7 @@ func (h *Host) move(ctx context.Context, id wire.RoomID, node directory.NodeID, 
 	case h.restarting.Load():
 		return Moved{}, &wire.Error{Code: wire.CodeBusy, RetryMS: 1000, Text: "the host restarts"}
 	case node == h.cfg.Node:
-		return Moved{}, wire.Refuse(wire.CodeBadRequest, "the room is here already")
+		return Moved{}, wire.Refuse(wire.CodeBadRequest, "the room is on that host already")
 	case !r.going.CompareAndSwap(false, true):
 		return Moved{}, &wire.Error{Code: wire.CodeBusy, RetryMS: 200, Text: "the room is moving already"}
 	}

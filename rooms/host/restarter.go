@@ -147,7 +147,6 @@ func (r *restarter) check(ctx context.Context) (RestartState, error) {
 		switch {
 		case k == nil:
 			s.Gone = append(s.Gone, now.Kind)
-			s.Changes = append(s.Changes, fmt.Sprintf("%s is served no longer", now.Kind))
 		default:
 			s.compare(now, *k, r.host.versions.writes(served[now.Kind]))
 		}
