@@ -3,6 +3,7 @@ package directory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -54,7 +55,7 @@ func (r *Resolver) List(ctx context.Context, q Query) (Listing, error) {
 	v := r.cfg.Members.View()
 	var hosts []*Node
 	for _, h := range v.Hosts {
-		if h.Serves(q.Kind) && (q.Filter.Build == "" || h.Build == q.Filter.Build) && len(hosts) < maxListHost {
+		if h.Serves(q.Kind) && (q.Filter.Build == "" || h.Build == q.Filter.Build) {
 			hosts = append(hosts, h)
 		}
 	}
@@ -63,7 +64,20 @@ func (r *Resolver) List(ctx context.Context, q Query) (Listing, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()
-	return compose(r.lists(ctx, hosts, call), call.Most), nil
+	all := askSome(hosts, func(some []*Node) []list { return r.lists(ctx, some, call) })
+	return compose(all, call.Most), nil
+}
+
+var errNotAsked = errors.New("more hosts than one list asks")
+
+// askSome asks as many hosts as one list may; the others count as not answered.
+func askSome(hosts []*Node, ask func([]*Node) []list) []list {
+	some := min(len(hosts), maxListHost)
+	all := ask(hosts[:some])
+	for _, n := range hosts[some:] {
+		all = append(all, list{node: n, err: errNotAsked})
+	}
+	return all
 }
 
 // compose merges pages. A room that moves may be on two of them: the higher

@@ -29,7 +29,7 @@ const (
 	maxBatch    = 512     // changes in one callEntries
 	maxOpen     = 256     // rooms in one openReply
 	maxHops     = 2       // forwards of one callLocate
-	maxListHost = 1024    // hosts asked by one fan-out
+	maxListHost = 1024    // hosts asked by one list
 )
 
 var (

@@ -317,3 +317,17 @@ func TestListSaysHowComplete(t *testing.T) {
 		t.Errorf("a filter that is none: %v", err)
 	}
 }
+
+// Hosts beyond what one list asks count as not answered.
+func TestListOfTooManyHosts(t *testing.T) {
+	hosts := someHosts(maxListHost + 2)
+	for _, h := range hosts {
+		h.Load.Rooms = 1
+	}
+	l := compose(askSome(hosts, func(some []*Node) []list {
+		return lists(some, func(*Node) (openReply, error) { return openReply{Has: 1}, nil })
+	}), 1)
+	if want := float64(maxListHost) / float64(len(hosts)); l.Asked != len(hosts) || l.Answered != maxListHost || l.Share != want {
+		t.Errorf("of %d hosts, %d asked, %d answered, share %v, want %v", len(hosts), l.Asked, l.Answered, l.Share, want)
+	}
+}
