@@ -53,3 +53,33 @@ func (r *Room) CheckOlder() error {
 	}
 	return nil
 }
+
+// upgradeState fills the handler's state from one of its kind's version, or has
+// the handler do so from an older one.
+func (r *Room) upgradeState(b []byte) (err error) {
+	from, have := r.cfg.StateVersion, r.cfg.Kind.StateVersion
+	if from > have {
+		return fmt.Errorf("state version %d is newer than this build's %d", from, have)
+	}
+	u, ok := r.handler.(rooms.Upgrader)
+	if from == have || !ok || r.state == nil || len(b) == 0 {
+		return misread(r.restoreState(b), from, have)
+	}
+	defer catch(&err)
+	if err := u.Upgrade(from, func(into any) error { return decMode.Unmarshal(b, into) }); err != nil {
+		return fmt.Errorf("upgrade state of version %d to %d: %w", from, have, err)
+	}
+	return nil
+}
+
+// misread says what to do about a state that does not decode.
+func misread(err error, from, have uint32) error {
+	switch {
+	case err == nil:
+		return nil
+	case from < have:
+		return fmt.Errorf("decode state of version %d, which this build, of version %d, has no Upgrade for: %w", from, have, err)
+	default:
+		return fmt.Errorf("decode state of version %d, which is this build's too; where its form changed, raise StateVersion and write Upgrade: %w", have, err)
+	}
+}
