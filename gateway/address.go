@@ -136,7 +136,7 @@ func (t *addresses) handshake(a netip.Addr, now time.Time) (wait time.Duration, 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.account(a)
-	if n != nil && n.handshakes.allow(now) {
+	if n != nil && n.handshakes.allow(now, t.limits.AddressHandshakes) {
 		return 0, true
 	}
 	t.metrics.perAddress.WithLabelValues("handshakes").Inc()
@@ -153,7 +153,7 @@ func (t *addresses) account(a netip.Addr) *account {
 	if len(t.all) >= maxAddresses && !t.evict() {
 		return nil
 	}
-	n := &account{handshakes: newBucket(t.limits.AddressHandshakes)}
+	n := &account{}
 	t.all[a] = n
 	return n
 }

@@ -19,6 +19,7 @@ type admission struct {
 	mu    sync.Mutex
 	doors turns  // connections taken; guarded by mu, as is the rest
 	seats bucket // joins and resumes
+	rate  int    // of seats; static
 	queue turns  // of those turned away: when they may try again
 }
 
@@ -33,7 +34,7 @@ func newAdmission(l *Limits, secured bool) *admission {
 	return &admission{
 		every: every,
 		doors: turns{every: every, slack: 100 * time.Millisecond},
-		seats: newBucket(l.Admits), queue: turns{every: time.Second / time.Duration(l.Admits)},
+		rate:  l.Admits, queue: turns{every: time.Second / time.Duration(l.Admits)},
 	}
 }
 
@@ -78,20 +79,21 @@ func (a *admission) slow(times float64) {
 	a.doors.every = time.Duration(float64(a.every) * times)
 }
 
-// admitFirst is the share of a second's seats that is kept for resumes: who
-// plays already goes before who wants to.
-const admitFirst = 0.5
+// admitFirst is for how long the seats that are kept for resumes last: who plays
+// already goes before who wants to.
+const admitFirst = time.Second / 2
 
 // seat lets a join or a resume through, or tells when to try again: each of
 // those turned away a while after the one before, and somewhat at random.
 func (a *admission) seat(now time.Time, resume bool) *wire.Error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.seats.allow(now) {
-		if resume || a.seats.tokens >= a.seats.rate*admitFirst {
+	before := a.seats
+	if a.seats.allow(now, a.rate) {
+		if resume || a.seats.left(now) >= admitFirst {
 			return nil
 		}
-		a.seats.tokens++
+		a.seats = before
 	}
 	wait := min(a.queue.take(now), maxAdvice)
 	ms := wait.Milliseconds() + 100

@@ -16,12 +16,13 @@ import (
 func TestReadingOnALoopDoesNotAllocate(t *testing.T) {
 	p := newPath(t, 1)
 	c := p.conns[0]
-	c.looped, c.reads.rate, c.reads.tokens = true, 1e6, 1e6
-	c.bytes, c.frames = c.reads, c.reads
+	c.looped, c.greeted = true, true
+	l := &p.g.limits
+	l.Reads, l.Bytes, l.Frames = 1e6, 1e9, 1e6
 	frame := clientFrame(0x82, wire.InputFrame{Handle: p.route.handle, N: 1, Payload: make([]byte, 32)}.Append(nil))
 	one := func() {
 		p.far[0].Write(frame)
-		w := [1]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}
+		w := [1]unix.PollFd{{Fd: int32(c.out.fd), Events: unix.POLLIN}}
 		if n, err := unix.Poll(w[:], 20_000); n != 1 {
 			t.Fatalf("nothing to read: %v", err)
 		}

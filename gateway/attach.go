@@ -64,9 +64,11 @@ func (r *route) tellAttached(s *session, facts wire.Attach, claimed bool) {
 		return
 	}
 	r.g.metrics.sessions.Inc()
-	s.answer <- nil
+	claim := s.claim
+	s.claim = nil
+	claim.answer <- nil
 	r.host.postOwn(s.conn, encode(wire.Joined{
-		Ref: s.ref, Handle: r.handle, Kind: r.room.Kind(), Name: r.room.Name(), Member: s.member,
+		Ref: claim.ref, Handle: r.handle, Kind: r.room.Kind(), Name: r.room.Name(), Member: s.member,
 		Attach: facts, Token: token,
 	}))
 }
@@ -108,7 +110,7 @@ func (r *route) refused(w peer.Who, e *wire.Error) {
 		r.lose(true)
 	case s != at.holder:
 	case transient(e.Code):
-		s.notBefore = time.Now().Add(time.Duration(max(e.RetryMS, 100)) * time.Millisecond)
+		s.troubled().notBefore = time.Now().Add(time.Duration(max(e.RetryMS, 100)) * time.Millisecond)
 		r.stand(s, s.standing.again()) // the sweep asks again
 	case e.Code == wire.CodeBadRequest && s.standing == catching:
 		// An older host, which does not know WhyBehind.

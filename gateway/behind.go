@@ -35,11 +35,11 @@ func (h *host) fallBehind(r *route) {
 
 // passOver takes a session that is behind from those who hear the room. mu is held.
 func (r *route) passOver(s *session, now time.Time) {
-	if now.Sub(s.behindAt) < r.g.limits.Behind {
+	if now.Sub(s.troubles().behindAt) < r.g.limits.Behind {
 		s.conn.shut(wire.CloseSlow, slowText)
 		return
 	}
-	s.behindAt = now
+	s.troubled().behindAt = now
 	r.stand(s, behind)
 	r.g.metrics.behind.Inc()
 }
@@ -57,7 +57,7 @@ func (r *route) cutBehind(now time.Time) {
 		return
 	}
 	for _, s := range r.seats {
-		if h := s.holder; h != nil && h.standing == behind && now.Sub(h.behindAt) > r.g.limits.Behind && !h.caughtUp() {
+		if h := s.holder; h != nil && h.standing == behind && now.Sub(h.troubles().behindAt) > r.g.limits.Behind && !h.caughtUp() {
 			h.conn.shut(wire.CloseSlow, slowText)
 		}
 	}

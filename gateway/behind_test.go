@@ -46,7 +46,7 @@ func TestSlowClientIsCutAlone(t *testing.T) {
 
 // cut reports whether a connection's end has been decided.
 func (n *node) cut() bool {
-	return n.Connections() < 2 || slices.ContainsFunc(n.connections(nil), func(c *conn) bool { return c.out.closing() })
+	return n.Connections() < 2 || slices.ContainsFunc(n.connections(), func(c *conn) bool { return c.out.closing() })
 }
 
 // late is a room with a client that has read nothing until it fell behind, and one

@@ -2,47 +2,39 @@ package gateway
 
 import "time"
 
-// bucket is a token bucket that may go into debt: at most twice its rate
-// gather in it. It is small, for a connection has several.
-type bucket struct {
-	rate, tokens float32       // a second; what is there
-	at           time.Duration // when that was counted, since opened; 0: it is full
-}
+// bucket is a token bucket that may go into debt: what gathers in two seconds is
+// the most that is in it. It is the time, since opened, at which it was or will be
+// empty if nothing more is taken; a new one is full. It is small, for a connection
+// has several. The rates are the callers', in tokens a second.
+type bucket time.Duration
 
-// opened is what buckets count time from.
-var opened = time.Now()
+const bucketHolds = 2 * time.Second
 
-func newBucket(perSecond int) bucket {
-	return bucket{rate: float32(perSecond), tokens: 2 * float32(perSecond)}
-}
-
-// by is what will be there at a time, if nothing is taken.
-func (b *bucket) by(at time.Duration) float32 {
-	if b.at == 0 {
-		return 2 * b.rate
-	}
-	return min(2*b.rate, b.tokens+b.rate*float32((at-b.at).Seconds()))
-}
+// opened is what buckets count time from: so long ago that a new one is full.
+var opened = time.Now().Add(-bucketHolds)
 
 // take spends n tokens and returns how long to wait until the debt is paid.
-func (b *bucket) take(now time.Time, n int) time.Duration {
-	at := max(1, now.Sub(opened))
-	b.tokens = b.by(at) - float32(n)
-	b.at = at
-	if b.tokens >= 0 {
-		return 0
-	}
-	return time.Duration(float64(-b.tokens) / float64(b.rate) * float64(time.Second))
+func (b *bucket) take(now time.Time, rate, n int) time.Duration {
+	at := now.Sub(opened)
+	empty := max(time.Duration(*b), at-bucketHolds) + time.Duration(n)*time.Second/time.Duration(rate)
+	*b = bucket(empty)
+	return max(0, empty-at)
 }
 
-// full reports whether the bucket is as good as new.
-func (b *bucket) full(now time.Time) bool { return b.by(max(1, now.Sub(opened))) >= 2*b.rate }
-
 // allow spends one token if there is one.
-func (b *bucket) allow(now time.Time) bool {
-	if b.take(now, 1) > 0 {
-		b.tokens++
+func (b *bucket) allow(now time.Time, rate int) bool {
+	before := *b
+	if b.take(now, rate, 1) > 0 {
+		*b = before
 		return false
 	}
 	return true
 }
+
+// left is for how long of its rate there are tokens.
+func (b *bucket) left(now time.Time) time.Duration {
+	return min(bucketHolds, now.Sub(opened)-time.Duration(*b))
+}
+
+// full reports whether the bucket is as good as new.
+func (b *bucket) full(now time.Time) bool { return b.left(now) >= bucketHolds }

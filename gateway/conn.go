@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/limpet-games/limpet/gateway/internal/poll"
 	"github.com/limpet-games/limpet/gateway/internal/ws"
 	"github.com/limpet-games/limpet/wire"
 	"github.com/limpet-games/limpet/wire/peer"
@@ -27,60 +26,49 @@ type conn struct {
 	g        *Gateway      // static
 	heard    atomic.Int64  // when the last message came, in ns since the gateway's start
 	mu       sync.Mutex    //
-	sessions []*session    // guarded by mu
-	first    [1]*session   // sessions' array, for the many that have one
-	in       ws.Reader     // the reader's, as all down to debt
-	debt     time.Duration // to be waited for before the next message
+	sessions *session      // by their next; guarded by mu
+	loop     *loop         // static; nil: always a goroutine of its own
+	debt     time.Duration // the reader's, as all down to frames: to be waited for before the next message
 	greeted  bool
 	looped   bool          // a loop reads: nothing may wait
-	now      time.Time     // where a loop reads
 	limited  time.Duration // since when it sends too much, as a time since the gateway's start; 0: it does not
 	reads    bucket
 	bytes    bucket
 	frames   bucket
 
-	// Static.
-	nc     net.Conn
-	from   netip.Addr        // the client's own, behind proxies that are believed
-	loop   *poll.Loop[*conn] // nil: always a goroutine of its own
-	fd     int               // for loop
-	drains sync.WaitGroup    // the goroutine of a full socket
+	// What a goroutine that reads waits with; both are nil while a loop reads.
+	nc atomic.Pointer[net.Conn]
+	in *ws.Reader // the reader's
 
-	ended atomic.Uint32 // the close code, once that is decided
+	from   netip.Addr     // the client's own, behind proxies that are believed; static
+	drains sync.WaitGroup // the goroutine of a full socket
+	ended  atomic.Uint32  // the close code, once that is decided
+	forged uint8          // resume tokens that were none; the reader's
+	at     int            // in Gateway.conns; guarded by Gateway.mu
 
 	// Owned by the reader.
-	offered  []byte // the token that came with the handshake; nil once it was looked at
 	instance wire.Instance
-	id       Identity
+	id       *Identity
 	controls bucket
 	lists    bucket
 	seats    bucket        // joins and resumes
-	forged   int           // resume tokens that were none
 	complain bucket        // errors that a client can bring about at will
 	owed     time.Duration // when it last had to wait, in the same way
 
-	asking  []*request        // joins and resumes under way; guarded by mu
-	listing bool              // guarded by mu
-	gone    bool              // no session or request is taken any more; guarded by mu
-	watches map[uint32]*watch // guarded by mu; nil before the first
+	listing bool              // guarded by mu, as all below
+	gone    bool              // no session or request is taken any more
+	asking  *request          // joins and resumes under way, by their next
+	watches map[uint32]*watch // nil before the first
 }
 
-func newConn(g *Gateway, nc net.Conn, from netip.Addr, offered []byte) *conn {
-	l := &g.limits
-	c := &conn{
-		g: g, nc: nc, from: from, offered: offered,
-		frames: newBucket(l.Frames), bytes: newBucket(l.Bytes), controls: newBucket(l.Controls), reads: newBucket(l.Reads),
-		lists: newBucket(l.Lists), seats: newBucket(l.JoinRate), complain: newBucket(4),
-	}
-	c.sessions = c.first[:0]
-	c.out.limits, c.out.drops, c.out.drain = l, &g.metrics.drops, c.drain
-	c.out.open(nc)
-	c.loop = g.loopFor()
-	c.in.Open(nc, maxMessage, c)
-	if fd, ok := c.in.FD(); ok {
-		c.fd = fd
-	} else {
-		c.loop = nil
+// nobody is who has not said who he is.
+var nobody Identity
+
+func newConn(g *Gateway, nc net.Conn, from netip.Addr) *conn {
+	c := &conn{g: g, from: from, id: &nobody}
+	c.nc.Store(&nc)
+	if c.out.open(c, nc) {
+		c.loop = g.loopFor()
 	}
 	c.touch(time.Now())
 	return c
@@ -105,14 +93,17 @@ var errFlood = &end{wire.CloseFlood, "more frames than a connection may send"}
 func (c *conn) finish(err error) {
 	c.explain(err)
 	c.detachAll()
-	c.in.Release()
+	if c.in != nil {
+		c.in.Release()
+	}
 	c.linger()
 	c.g.forget(c)
 }
 
-// greet waits for the hello and answers it.
-func (c *conn) greet() error {
-	c.nc.SetReadDeadline(time.Now().Add(c.g.limits.HelloWithin))
+// greet waits for the hello and answers it. offered is the token that came with
+// the handshake.
+func (c *conn) greet(nc net.Conn, offered []byte) error {
+	nc.SetReadDeadline(time.Now().Add(c.g.limits.HelloWithin))
 	msg, err := c.in.Next()
 	if errors.Is(err, os.ErrDeadlineExceeded) && !c.out.closing() {
 		return &end{wire.CloseHelloLate, "no hello in time"}
@@ -129,10 +120,10 @@ func (c *conn) greet() error {
 		return badFrame(err)
 	}
 	c.instance = f.Instance
-	if err := c.authenticate(f.Token); err != nil {
+	if err := c.authenticate(f.Token, offered); err != nil {
 		return err
 	}
-	c.nc.SetReadDeadline(time.Time{})
+	nc.SetReadDeadline(time.Time{})
 	if c.out.closing() { // its wake-up may have been before the line above
 		return errStop
 	}
@@ -154,7 +145,7 @@ const readPause = 20 * time.Millisecond
 func (c *conn) Read() {
 	c.g.metrics.reads.Inc()
 	switch {
-	case c.reads.allow(c.clock()):
+	case c.reads.allow(c.clock(), c.g.limits.Reads):
 	case c.looped: // which can't wait: a goroutine does, behind what has come
 		c.g.metrics.readsPaced.Inc()
 		c.debt = max(c.debt, readPause)
@@ -164,16 +155,15 @@ func (c *conn) Read() {
 	}
 }
 
-func (c *conn) authenticate(token []byte) error {
+func (c *conn) authenticate(token, offered []byte) error {
 	if c.g.cfg.Authenticate == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.g.ctx, c.g.limits.HelloWithin)
 	defer cancel()
 	if len(token) == 0 {
-		token = c.offered
+		token = offered
 	}
-	c.offered = nil
 	id, err := c.g.cfg.Authenticate(ctx, token)
 	if err == nil && (len(id.User) > wire.MaxUserLen || len(id.Claims) > peer.MaxClaims) {
 		err = fmt.Errorf("user name of %d bytes, claims of %d", len(id.User), len(id.Claims))
@@ -183,7 +173,7 @@ func (c *conn) authenticate(token []byte) error {
 		c.g.noise.Info().Err(err).Stringer("from", c.from).Msg("token not accepted")
 		return &end{wire.CloseUnauthorized, "the token was not accepted"}
 	}
-	c.id = id
+	c.id = &id
 	return nil
 }
 
@@ -240,16 +230,34 @@ func (c *conn) close(code uint16, text string, hurry bool) {
 // linger lets the close frame arrive, then closes the socket. A socket closed
 // with unread data would reset the connection and take the frame with it.
 func (c *conn) linger() {
-	late := time.AfterFunc(c.g.limits.Linger, func() { c.out.close(); c.nc.Close() })
+	late := time.AfterFunc(c.g.limits.Linger, c.cut)
 	defer late.Stop()
 	c.out.flush()
 	c.drains.Wait()
-	if !c.out.failed() && halfClose(c.nc, c.g.limits.Linger) {
-		c.nc.SetReadDeadline(time.Now().Add(c.g.limits.Linger))
-		discard(c.nc)
+	if !c.out.failed() {
+		if nc, err := c.awake(); err == nil && halfClose(nc, c.g.limits.Linger) {
+			nc.SetReadDeadline(time.Now().Add(c.g.limits.Linger))
+			discard(nc)
+		}
 	}
+	c.hangUp()
+}
+
+// cut ends what linger waits for.
+func (c *conn) cut() {
+	c.out.cut()
+	if nc := c.nc.Load(); nc != nil {
+		(*nc).Close()
+	}
+}
+
+// hangUp closes the socket.
+func (c *conn) hangUp() {
 	c.out.close()
-	c.nc.Close()
+	if nc := c.nc.Load(); nc != nil {
+		(*nc).Close()
+	}
+	c.out.free()
 }
 
 // discard reads until the peer closes, within a bound.

@@ -117,7 +117,7 @@ func TestSilence(t *testing.T) {
 func TestSignsOfLife(t *testing.T) {
 	n := start(t)
 	p := n.connect()
-	c := n.connections(nil)[0]
+	c := n.connections()[0]
 	for name, sign := range map[string]func(){
 		"a frame": p.nothingMore,
 		"a ping":  func() { p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(patience)) },

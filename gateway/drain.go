@@ -19,7 +19,7 @@ func (g *Gateway) Drain(ctx context.Context, spread time.Duration) error {
 	g.mu.Lock()
 	g.draining = true
 	g.mu.Unlock()
-	all := g.connections(nil)
+	all := g.connections()
 	g.log.Info().Int("connections", len(all)).Dur("spread_ms", spread).Msg("gateway drains")
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	due := func(i int) time.Duration { return spread * time.Duration(i) / time.Duration(len(all)) }
@@ -37,7 +37,7 @@ func (g *Gateway) Drain(ctx context.Context, spread time.Duration) error {
 			all[closed].shut(wire.CloseShutdown, goingAway)
 		}
 		if closed == len(all) {
-			for _, c := range g.connections(nil) { // those that slipped in too
+			for _, c := range g.connections() { // those that slipped in too
 				c.shut(wire.CloseShutdown, goingAway)
 			}
 		}
@@ -74,7 +74,7 @@ func (g *Gateway) farewell() {
 	g.mu.Lock()
 	g.draining = true
 	g.mu.Unlock()
-	for _, c := range g.connections(nil) {
+	for _, c := range g.connections() {
 		if !c.out.closing() {
 			c.put(encode(wire.GoAway{SpreadMS: uint32(farewellSpread.Milliseconds())}))
 			c.shut(wire.CloseShutdown, goingAway)

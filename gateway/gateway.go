@@ -16,7 +16,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/directory"
-	"github.com/limpet-games/limpet/gateway/internal/poll"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -40,16 +39,16 @@ type Gateway struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // connections, joins, finders
 
-	loops   []*poll.Loop[*conn] // static
-	looping sync.WaitGroup      // of the loops, which end after the connections
-	dealt   atomic.Uint64       // connections, to loops
+	loops   []*loop        // static
+	looping sync.WaitGroup // of the loops, which end after the connections
+	dealt   atomic.Uint64  // connections, to loops
 
 	lobby lobby
 
 	mu         sync.RWMutex
 	closed     bool                   // no goroutine starts any more; the rest is guarded by mu
 	draining   bool                   // no connection is taken any more
-	conns      map[*conn]struct{}     //
+	conns      []*conn                // in no order
 	upgrading  int                    // connections that are about to be in conns
 	http       int                    // connections that are not WebSockets yet
 	joins      int                    // joins and resumes under way
@@ -78,7 +77,7 @@ func New(cfg Config) (*Gateway, error) {
 		metrics: newMetrics(cfg.Metrics), start: time.Now(),
 		finds: make(chan struct{}, cfg.Limits.Finds),
 		log:   cfg.Log, noise: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
-		conns: map[*conn]struct{}{}, hosts: map[*link.Link]*host{}, rooms: map[wire.RoomID]*route{},
+		hosts: map[*link.Link]*host{}, rooms: map[wire.RoomID]*route{},
 		handles: map[wire.Handle]*route{}, tended: map[*route]struct{}{},
 		suspects: map[directory.NodeID]bool{}, redials: map[directory.NodeID]bool{},
 		returns: map[directory.NodeID]chan struct{}{},
@@ -116,7 +115,11 @@ func (g *Gateway) begin(f func()) bool {
 // forget takes a connection that has ended away.
 func (g *Gateway) forget(c *conn) {
 	g.mu.Lock()
-	delete(g.conns, c)
+	last := len(g.conns) - 1
+	g.conns[c.at] = g.conns[last]
+	g.conns[c.at].at = c.at
+	g.conns[last] = nil
+	g.conns = g.conns[:last]
 	g.mu.Unlock()
 	g.addresses.close(c.from)
 	g.metrics.connections.Dec()
@@ -124,13 +127,17 @@ func (g *Gateway) forget(c *conn) {
 	g.wg.Done()
 }
 
-// connections lists those that are open, behind what all holds.
-func (g *Gateway) connections(all []*conn) []*conn {
+// connections lists those that are open.
+func (g *Gateway) connections() []*conn {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	all = slices.Grow(all, len(g.conns))
-	for c := range g.conns {
-		all = append(all, c)
-	}
-	return all
+	return slices.Clone(g.conns)
+}
+
+// some copies as many of the connections as some has room for, from a place on.
+// One that moves meanwhile may be passed over.
+func (g *Gateway) some(some []*conn, from int) int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return copy(some, g.conns[min(from, len(g.conns)):])
 }

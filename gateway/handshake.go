@@ -189,17 +189,18 @@ func (g *Gateway) adopt(nc net.Conn, from netip.Addr, offered []byte) bool {
 		t.SetNoDelay(true)
 		t.SetWriteBuffer(g.limits.SendBuffer)
 	}
-	c := newConn(g, nc, from, offered)
+	c := newConn(g, nc, from)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.upgrading--
 	if g.closed {
-		nc.Close()
+		c.hangUp()
 		return false
 	}
-	g.conns[c] = struct{}{}
+	c.at = len(g.conns)
+	g.conns = append(g.conns, c)
 	g.metrics.connections.Inc()
 	g.wg.Add(1) // until forget, whoever reads it
-	g.wg.Go(c.run)
+	g.wg.Go(func() { c.run(offered) })
 	return true
 }

@@ -114,10 +114,13 @@ func (c *conn) forward(s *session, kind peer.Kind, head, tail []byte) {
 	}
 }
 
+// complaints is how many errors a second a client can bring about at will.
+const complaints = 4
+
 // complainOf sends an error unless there were many: their number is the
 // client's to choose.
 func (c *conn) complainOf(h wire.Handle, e *wire.Error) {
-	if c.complain.allow(time.Now()) {
+	if c.complain.allow(time.Now(), complaints) {
 		c.sendError(0, h, e)
 	}
 }
@@ -161,13 +164,13 @@ func (c *conn) Pong(payload []byte) error {
 func (c *conn) Admit(op ws.Opcode, n int) error {
 	now := c.clock()
 	if op != ws.Binary && op != ws.Close {
-		if !c.controls.allow(now) {
+		if !c.controls.allow(now, c.g.limits.Controls) {
 			return errFlood
 		}
 	}
-	wait := c.bytes.take(now, n)
+	wait := c.bytes.take(now, c.g.limits.Bytes, n)
 	if op == ws.Binary {
-		wait = max(wait, c.frames.take(now, 1))
+		wait = max(wait, c.frames.take(now, c.g.limits.Frames, 1))
 	}
 	if wait == 0 {
 		if c.limited != 0 && c.since(now)-c.owed > floodOver {

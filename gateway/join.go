@@ -29,6 +29,8 @@ type request struct {
 	incarnation wire.Incarnation
 	at          wire.Position
 	data        []byte
+
+	next *request // of the connection's; guarded by conn.mu
 }
 
 func (c *conn) handleJoin(msg []byte) error {
@@ -108,7 +110,7 @@ func (c *conn) begin(q *request) {
 // hurried holds a connection to its rate of joins: nobody tries rooms' names
 // by the thousand.
 func (c *conn) hurried() *wire.Error {
-	if c.seats.allow(time.Now()) {
+	if c.seats.allow(time.Now(), c.g.limits.JoinRate) {
 		return nil
 	}
 	return &wire.Error{Code: wire.CodeRateLimited, RetryMS: 500 + rand.Uint32N(500), Text: "too many joins in a second"}
@@ -265,8 +267,8 @@ func (g *Gateway) reach(ctx context.Context, at directory.Location) (*host, erro
 func (q *request) claim(ctx context.Context, h *host, at directory.Location) error {
 	answer := make(chan *wire.Error, 1)
 	s := &session{
-		conn: q.c, member: q.member, user: q.c.id.User, data: q.data, ref: q.ref, why: q.why,
-		generation: q.generation, incarnation: q.incarnation, at: q.at, answer: answer,
+		conn: q.c, member: q.member, data: string(q.data), generation: q.generation, incarnation: q.incarnation, at: q.at,
+		claim: &claim{ref: q.ref, why: q.why, answer: answer},
 	}
 	for {
 		err := q.place(s, h, at)
@@ -291,7 +293,7 @@ func (q *request) claim(ctx context.Context, h *host, at directory.Location) err
 		q.c.drop(s)
 		return e
 	case <-ctx.Done():
-		if s.abandon() {
+		if s.abandon(answer) {
 			return nil // the answer came first
 		}
 		return ctx.Err()
@@ -321,7 +323,7 @@ func (q *request) place(s *session, h *host, at directory.Location) error {
 }
 
 // abandon gives a claim up. True: it was answered, with yes, before.
-func (s *session) abandon() bool {
+func (s *session) abandon(answer <-chan *wire.Error) bool {
 	s.route.mu.Lock()
 	defer s.route.mu.Unlock()
 	if s.standing == claiming {
@@ -329,7 +331,7 @@ func (s *session) abandon() bool {
 		s.conn.drop(s)
 		return false
 	}
-	if e := <-s.answer; e != nil {
+	if e := <-answer; e != nil {
 		s.conn.drop(s)
 		return false
 	}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/wire"
@@ -14,8 +13,11 @@ import (
 func (c *conn) seatFor(q *request) *wire.Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	held := len(c.asking)
-	for _, s := range c.sessions {
+	held := 0
+	for other := c.asking; other != nil; other = other.next {
+		held++
+	}
+	for s := c.sessions; s != nil; s = s.next {
 		if s.counted {
 			held++
 		}
@@ -26,7 +28,7 @@ func (c *conn) seatFor(q *request) *wire.Error {
 	if c.gone {
 		return errConnGone
 	}
-	c.asking = append(c.asking, q)
+	q.next, c.asking = c.asking, q
 	return nil
 }
 
@@ -34,11 +36,11 @@ func (c *conn) unask(q *request) {
 	q.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.Index(c.asking, q); i >= 0 {
-		c.asking = slices.Delete(c.asking, i, i+1)
-	}
-	if len(c.asking) == 0 {
-		c.asking = nil
+	for at := &c.asking; *at != nil; at = &(*at).next {
+		if *at == q {
+			*at = q.next
+			return
+		}
 	}
 }
 
@@ -46,7 +48,7 @@ var errConnGone = wire.Refuse(wire.CodeTimeout, "the connection has ended")
 
 // held is the session of a handle, or nil. mu is held. There are few.
 func (c *conn) held(h wire.Handle) *session {
-	for _, s := range c.sessions {
+	for s := c.sessions; s != nil; s = s.next {
 		if s.route.handle == h {
 			return s
 		}
@@ -58,7 +60,7 @@ func (c *conn) held(h wire.Handle) *session {
 func (c *conn) roomsOf(kind string) (all []wire.RoomID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, s := range c.sessions {
+	for s := c.sessions; s != nil; s = s.next {
 		if s.route.room.Kind() == kind && len(all) < directory.MaxNotRooms/2 {
 			all = append(all, s.route.room)
 		}
@@ -76,7 +78,7 @@ func (c *conn) keep(s *session) *wire.Error {
 	case c.held(s.route.handle) != nil:
 		return wire.Refuse(wire.CodeAlreadyMember, "this connection is in that room")
 	}
-	c.sessions = append(c.sessions, s)
+	s.next, c.sessions = c.sessions, s
 	return nil
 }
 
@@ -84,8 +86,11 @@ func (c *conn) keep(s *session) *wire.Error {
 func (c *conn) drop(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.Index(c.sessions, s); i >= 0 {
-		c.sessions = slices.Delete(c.sessions, i, i+1)
+	for at := &c.sessions; *at != nil; at = &(*at).next {
+		if *at == s {
+			*at, s.next = s.next, nil
+			return
+		}
 	}
 }
 
@@ -93,17 +98,16 @@ func (c *conn) drop(s *session) {
 // their rooms, for which they are dropped then.
 func (c *conn) detachAll() {
 	c.mu.Lock()
-	all, asking := c.sessions, c.asking
-	watches := c.watches
+	s, q, watches := c.sessions, c.asking, c.watches
 	c.sessions, c.asking, c.watches, c.gone = nil, nil, nil, true
 	c.mu.Unlock()
 	for _, w := range watches {
 		c.g.lobby.drop(w)
 	}
-	for _, q := range asking {
+	for ; q != nil; q = q.next {
 		q.cancel()
 	}
-	for _, s := range all {
+	for ; s != nil; s = s.next {
 		s.route.leave(s)
 	}
 }

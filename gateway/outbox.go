@@ -17,6 +17,7 @@ type outbox struct {
 	sealed   bool      // a close frame is last; nothing more is taken
 	dead     bool      // the socket failed
 	direct   bool      // static: it is a socket, and fd its descriptor
+	owned    bool      // the descriptor is the outbox's own, to be closed with it
 	pend     []*frame  // nil: given up
 	few      [2]*frame // pend's array while that is short
 	off      int       // bytes of pend[0] that the socket has
@@ -24,22 +25,29 @@ type outbox struct {
 	frames   int       // unsent
 
 	// Static.
-	fd     uintptr     // open until the outbox is closed
-	cipher *ciphertext // under tls
-	limits *Limits
-	drops  *dropMetrics
-	tls    *tls.Conn // nil: plain
-	conn   net.Conn
-	drain  func() // starts drainAll in a goroutine
+	fd  uintptr // open until the outbox is closed, or if it is its own, freed
+	c   *conn
+	via *via // nil: fd is all that is needed
 
 	buf *[]byte // of the write under way, from scratches; nil without
 }
+
+// via is what an outbox writes through where it has no descriptor of its own.
+type via struct {
+	conn   net.Conn
+	tls    *tls.Conn // nil: plain
+	cipher *ciphertext
+}
+
+func (o *outbox) limits() *Limits { return &o.c.g.limits }
+
+func (o *outbox) drops() *dropMetrics { return &o.c.g.metrics.drops }
 
 // put queues f, taking a reference of its own. first: nobody has promised a
 // flush yet, so the caller must. over: there was no room, and the connection is
 // to be cut.
 func (o *outbox) put(f *frame) (first, over bool) {
-	return o.take(f, o.limits.OutboxBytes, o.limits.OutboxFrames)
+	return o.take(f, o.limits().OutboxBytes, o.limits().OutboxFrames)
 }
 
 // reserved is the part of an outbox, one in so many, that what rooms say leaves
@@ -50,7 +58,7 @@ const reserved = 8
 // offer is put for what a room says. over: there was no room, and f is not
 // queued; the session is behind.
 func (o *outbox) offer(f *frame) (first, over bool) {
-	l := o.limits
+	l := o.limits()
 	return o.take(f, l.OutboxBytes-l.OutboxBytes/reserved, l.OutboxFrames-l.OutboxFrames/reserved)
 }
 
@@ -59,7 +67,7 @@ func (o *outbox) take(f *frame, mostBytes, mostFrames int) (first, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.sealed || o.dead {
-		o.drops.closed.Inc()
+		o.drops().closed.Inc()
 		return false, false
 	}
 	if f.class == latest {
@@ -68,14 +76,14 @@ func (o *outbox) take(f *frame, mostBytes, mostFrames int) (first, over bool) {
 		}
 	}
 	bytes, frames := o.bytes+len(f.b), o.frames+1
-	if f.class == ephemeral && (bytes > o.limits.OutboxBytes/2 || frames > o.limits.OutboxFrames/2) {
-		o.drops.ephemeral.Inc()
+	if f.class == ephemeral && (bytes > o.limits().OutboxBytes/2 || frames > o.limits().OutboxFrames/2) {
+		o.drops().ephemeral.Inc()
 		return false, false
 	}
 	if bytes > mostBytes || frames > mostFrames {
 		// One long frame may always go to a socket that has nothing waiting.
 		if o.frames > 0 {
-			o.drops.slow.Inc()
+			o.drops().slow.Inc()
 			return false, true
 		}
 	}
@@ -109,10 +117,10 @@ func (o *outbox) replace(f *frame, mostBytes int) (replaced, over bool) {
 		return false, false
 	}
 	if o.bytes-len(o.pend[i].b)+len(f.b) > mostBytes && o.frames > 1 {
-		o.drops.slow.Inc()
+		o.drops().slow.Inc()
 		return false, true
 	}
-	o.drops.latest.Inc()
+	o.drops().latest.Inc()
 	o.giveUp(i)
 	if !passes {
 		return false, false
@@ -164,7 +172,7 @@ func (o *outbox) flush() {
 		return
 	}
 	o.draining = true
-	o.drain()
+	o.c.drain()
 }
 
 // gather is what to write next: the first frame itself where it is alone,

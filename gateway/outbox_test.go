@@ -23,8 +23,7 @@ func numbered(h wire.Handle, t wire.Type, n uint32, size int) *frame {
 // still is an outbox whose socket is full, so that everything waits.
 func still(l Limits) *outbox {
 	l.setDefaults()
-	m := newMetrics(nil)
-	return &outbox{limits: &l, drops: &m.drops, draining: true}
+	return &outbox{c: &conn{g: &Gateway{limits: l, metrics: newMetrics(nil)}}, draining: true}
 }
 
 func (o *outbox) numbers() (out []string) {
@@ -245,7 +244,7 @@ func TestFullSocketGoesOn(t *testing.T) {
 }
 
 func pending(g *Gateway) (all int) {
-	for _, c := range g.connections(nil) {
+	for _, c := range g.connections() {
 		b, _ := c.out.depth()
 		all += b
 	}

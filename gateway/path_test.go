@@ -69,9 +69,9 @@ func (p *path) connect(t testing.TB) *conn {
 		t.Fatal(err)
 	}
 	go io.Copy(io.Discard, far)
-	c := newConn(p.g, near, netip.Addr{}, nil)
+	c := newConn(p.g, near, netip.Addr{})
 	p.far = append(p.far, far)
-	t.Cleanup(func() { near.Close(); far.Close(); c.drains.Wait() })
+	t.Cleanup(func() { far.Close(); c.drains.Wait(); c.hangUp() })
 	return c
 }
 

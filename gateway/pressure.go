@@ -47,7 +47,7 @@ func (g *Gateway) cutSlowest() {
 		idle  time.Duration
 	}
 	var all []cost
-	for _, c := range g.connections(nil) {
+	for _, c := range g.connections() {
 		if c.out.closing() {
 			continue
 		}

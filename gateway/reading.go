@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"net"
 	"runtime"
 	"time"
 
@@ -16,6 +17,15 @@ import (
 // and what all of them send is read in one go. Only TCP on Linux can be watched;
 // other connections keep their goroutines.
 
+// loop is one of the gateway's loops.
+type loop struct {
+	*poll.Loop[*conn]
+
+	// Its goroutine's, for the connection that it reads.
+	in  ws.Reader
+	now time.Time
+}
+
 // errWatched ends a goroutine whose connection is in a loop's hands.
 var errWatched = errors.New("a loop watches the connection")
 
@@ -29,7 +39,7 @@ func (g *Gateway) openLoops() {
 			}
 			return
 		}
-		g.loops = append(g.loops, l)
+		g.loops = append(g.loops, &loop{Loop: l})
 	}
 }
 
@@ -53,7 +63,7 @@ func (g *Gateway) closeLoops() {
 }
 
 // loopFor deals connections out to the loops; nil where there is none.
-func (g *Gateway) loopFor() *poll.Loop[*conn] {
+func (g *Gateway) loopFor() *loop {
 	if len(g.loops) == 0 {
 		return nil
 	}
@@ -61,15 +71,24 @@ func (g *Gateway) loopFor() *poll.Loop[*conn] {
 }
 
 // run serves the connection until a loop takes over, or it ends.
-func (c *conn) run() {
-	if err := c.serve(); err != errWatched {
+func (c *conn) run(offered []byte) {
+	if err := c.serve(offered); err != errWatched {
 		c.finish(err)
 	}
 }
 
-func (c *conn) serve() error {
+func (c *conn) serve(offered []byte) error {
+	nc, err := c.awake()
+	if err != nil {
+		return err
+	}
+	if c.in == nil {
+		c.in = new(ws.Reader)
+		c.in.Open(nc, maxMessage, c)
+	}
+	c.in.Attach(nc)
 	if !c.greeted {
-		if err := c.greet(); err != nil {
+		if err := c.greet(nc, offered); err != nil {
 			return err
 		}
 	}
@@ -80,8 +99,13 @@ func (c *conn) serve() error {
 		if c.out.closing() {
 			return errStop
 		}
-		if c.loop != nil && c.in.Rest() && c.watch() {
-			return errWatched
+		if c.loop != nil && c.in.Rest() {
+			if c.watch() {
+				return errWatched
+			}
+			if c.out.closing() { // its rouse may have found nothing to wake
+				return errStop
+			}
 		}
 		msg, err := c.in.Next()
 		if err != nil {
@@ -94,25 +118,42 @@ func (c *conn) serve() error {
 	}
 }
 
+// awake is what a goroutine waits with for the socket, the runtime's connection:
+// ten times what the descriptor alone takes, which is all that a loop needs.
+func (c *conn) awake() (net.Conn, error) {
+	if nc := c.nc.Load(); nc != nil {
+		return *nc, nil
+	}
+	nc, err := c.out.wrap()
+	if err == nil {
+		c.nc.Store(&nc)
+	}
+	return nc, err
+}
+
 // watch gives the connection to its loop. From then on it is the loop's.
 func (c *conn) watch() bool {
-	loop := c.loop // c is the loop's once it is added
-	c.looped = true
-	if !loop.Add(c.fd, c) {
-		c.looped = false
+	loop, in, nc := c.loop, c.in, c.nc.Swap(nil) // c is the loop's once it is added
+	c.in, c.looped = nil, true
+	if !loop.Add(int(c.out.fd), c) {
+		c.in, c.looped = in, false
+		c.nc.Store(nc)
 		return false
 	}
+	(*nc).Close()        // the socket stays open by the outbox's descriptor
 	if c.out.closing() { // its rouse may have been before
-		loop.Rouse(c.fd, c)
+		loop.Rouse(int(c.out.fd), c)
 	}
 	return true
 }
 
 // arrived reads what has come, on the loop.
 func (c *conn) arrived(now time.Time, ended bool) {
-	c.now = now
+	in := &c.loop.in
+	c.loop.now = now
 	c.touch(now)
-	err := c.in.Arrived(ended, func(msg []byte) error {
+	in.Open(nil, maxMessage, c)
+	err := in.Arrived(c.out.fd, ended, func(msg []byte) error {
 		if err := c.handle(msg); err != nil || c.debt == 0 {
 			return err
 		}
@@ -121,8 +162,10 @@ func (c *conn) arrived(now time.Time, ended bool) {
 	switch err {
 	case nil:
 	case ws.ErrWait:
+		c.in = in.Detach()
 		c.leaveLoop()
 	default:
+		in.Release()
 		if c.unwatch() {
 			c.g.wg.Go(func() { c.finish(err) })
 		}
@@ -133,12 +176,12 @@ func (c *conn) arrived(now time.Time, ended bool) {
 // has ended, so that Run waits for it.
 func (c *conn) leaveLoop() {
 	if c.unwatch() {
-		c.g.wg.Go(c.run)
+		c.g.wg.Go(func() { c.run(nil) })
 	}
 }
 
 func (c *conn) unwatch() bool {
-	if !c.loop.Remove(c.fd, c) { // named twice in one batch
+	if !c.loop.Remove(int(c.out.fd), c) { // named twice in one batch
 		return false
 	}
 	c.looped = false
@@ -150,16 +193,18 @@ var longAgo = time.Unix(1, 0)
 
 // rouse has the reader find out that the connection's end is decided.
 func (c *conn) rouse() {
-	c.nc.SetReadDeadline(longAgo)
+	if nc := c.nc.Load(); nc != nil {
+		(*nc).SetReadDeadline(longAgo)
+	}
 	if c.loop != nil {
-		c.loop.Rouse(c.fd, c)
+		c.loop.Rouse(int(c.out.fd), c)
 	}
 }
 
 // clock is the time, as the loop took it for all that has arrived.
 func (c *conn) clock() time.Time {
 	if c.looped {
-		return c.now
+		return c.loop.now
 	}
 	return time.Now()
 }

@@ -68,10 +68,10 @@ func (r *route) stand(s *session, to standing) {
 	s.standing = to
 	switch {
 	case to == live:
-		s.index = len(r.live)
+		s.index = int32(len(r.live))
 		r.live = append(r.live, s)
 	case from == live:
-		last := len(r.live) - 1
+		last := int32(len(r.live) - 1)
 		r.live[s.index] = r.live[last]
 		r.live[s.index].index = s.index
 		r.live[last] = nil
@@ -193,7 +193,7 @@ func (r *route) reattach(now time.Time) {
 		if err := r.sendAttach(h, why); err != nil {
 			return // the link is full or gone: the sweep or the next host
 		}
-		h.askedAt = now
+		h.troubled().askedAt = now
 		r.stand(h, next)
 	}
 }
@@ -201,12 +201,12 @@ func (r *route) reattach(now time.Time) {
 // due reports whether a holder is to be attached again now. route.mu is held.
 func (s *session) due(now time.Time) bool {
 	switch {
-	case now.Before(s.notBefore):
+	case now.Before(s.troubles().notBefore):
 		return false
 	case s.standing == behind:
 		return s.caughtUp()
 	case s.standing.asking():
-		return now.Sub(s.askedAt) > s.conn.g.limits.Reattach
+		return now.Sub(s.troubles().askedAt) > s.conn.g.limits.Reattach
 	}
 	return s.standing == lost
 }
@@ -228,7 +228,7 @@ func (r *route) claim(s *session) error {
 	if at.claim != nil || at.holder != nil && at.holder.standing.asking() {
 		return errOutstanding
 	}
-	switch err := r.sendAttach(s, s.why); {
+	switch err := r.sendAttach(s, s.claim.why); {
 	case errors.Is(err, link.ErrFull):
 		return &wire.Error{Code: wire.CodeBusy, RetryMS: 200, Text: "the way to the room is full"}
 	case err != nil:
@@ -242,7 +242,8 @@ func (r *route) claim(s *session) error {
 // answer ends a claim. mu is held.
 func (r *route) answer(s *session, e *wire.Error) {
 	s.standing = over
-	s.answer <- e
+	s.claim.answer <- e
+	s.claim = nil
 }
 
 // end ends a membership at its connection. mu is held, and the caller sees to

@@ -56,22 +56,47 @@ type session struct {
 	conn       *conn           // static
 	at         wire.Position   // of the last reliable message queued for its socket; guarded by route.mu
 
-	// Static.
-	user string
-	data []byte // what it joined with
-	ref  uint32 // of the join or resume
-	why  peer.Why
+	next    *session // of the connection's; guarded by conn.mu, as counted
+	counted bool     // it is no request any more
 
 	// Guarded by route.mu.
+	abandoned   bool  // nobody waits for the claim any more
+	index       int32 // in route.live
 	incarnation wire.Incarnation
-	behindAt    time.Time // when it last fell behind
-	askedAt     time.Time
-	notBefore   time.Time        // of the next re-attach
-	index       int              // in route.live
-	abandoned   bool             // nobody waits for the claim any more
-	answer      chan *wire.Error // takes one
+	claim       *claim   // nil once that is answered
+	trouble     *trouble // nil before the first
 
-	counted bool // it is no request any more; guarded by conn.mu
+	data string // what it joined with; static
+}
+
+// claim is what a session asks of its room before it has the seat.
+type claim struct {
+	ref    uint32 // of the join or resume
+	why    peer.Why
+	answer chan *wire.Error // takes one
+}
+
+// trouble is when a session has lost its room, or its room it.
+type trouble struct {
+	behindAt  time.Time // when it last fell behind
+	askedAt   time.Time // when it last asked to be attached again
+	notBefore time.Time // of the next time
+}
+
+// troubled is the session's trouble, to be changed. route.mu is held.
+func (s *session) troubled() *trouble {
+	if s.trouble == nil {
+		s.trouble = new(trouble)
+	}
+	return s.trouble
+}
+
+// troubles is the session's trouble, of which there may be none. route.mu is held.
+func (s *session) troubles() trouble {
+	if s.trouble == nil {
+		return trouble{}
+	}
+	return *s.trouble
 }
 
 // newMember draws a member's id, which no other room or gateway is likely ever
@@ -94,7 +119,7 @@ func (s *session) who() peer.Who {
 func (s *session) attach(why peer.Why) peer.Attach {
 	return peer.Attach{
 		Handle: s.route.handle, Member: s.member, Generation: s.generation, Instance: s.conn.instance,
-		Why: why, Incarnation: s.incarnation, At: s.at, Room: s.route.room, User: s.user, Data: s.data, Claims: s.conn.id.Claims,
+		Why: why, Incarnation: s.incarnation, At: s.at, Room: s.route.room, User: s.conn.id.User, Data: []byte(s.data), Claims: s.conn.id.Claims,
 	}
 }
 
@@ -117,6 +142,6 @@ func (s *session) forward(kind peer.Kind, head, tail []byte) error {
 func (s *session) token(now time.Time) []byte {
 	return s.conn.g.tokens.issue(token{
 		room: s.route.room, incarnation: s.incarnation, epoch: s.route.at.Epoch, member: s.member,
-		generation: s.generation, user: s.user, expires: now.Add(s.conn.g.limits.TokenFor).Unix(), data: hashData(s.data),
+		generation: s.generation, user: s.conn.id.User, expires: now.Add(s.conn.g.limits.TokenFor).Unix(), data: hashData([]byte(s.data)),
 	})
 }

@@ -12,23 +12,40 @@ import (
 	"github.com/limpet-games/limpet/internal/socket"
 )
 
-// open makes the outbox write to c: without waiting on TCP, and with a
-// goroutine on anything else.
-func (o *outbox) open(c net.Conn) {
-	o.conn = c
-	t := socketOf(c)
-	if t == nil {
-		return
+// open makes the outbox of c write to nc: without waiting on TCP, and with a
+// goroutine on anything else. alone: it does so by a descriptor of its own, so that
+// nc may be closed.
+func (o *outbox) open(c *conn, nc net.Conn) (alone bool) {
+	o.c = c
+	if t, ok := nc.(*net.TCPConn); ok && len(c.g.loops) > 0 {
+		if fd, ok := descriptor(t); ok {
+			o.fd, o.direct, o.owned = fd, true, true
+			return true
+		}
 	}
-	if o.tls, _ = c.(*tls.Conn); o.tls != nil {
-		o.cipher = o.tls.NetConn().(*ciphertext) // socketOf has found it
-		o.cipher.hold()
+	o.via = &via{conn: nc}
+	t := socketOf(nc)
+	if t == nil {
+		return false
+	}
+	if o.via.tls, _ = nc.(*tls.Conn); o.via.tls != nil {
+		o.via.cipher = o.via.tls.NetConn().(*ciphertext) // socketOf has found it
+		o.via.cipher.hold()
 	}
 	raw, err := t.SyscallConn()
 	if err != nil {
-		return
+		return false
 	}
 	raw.Control(func(fd uintptr) { o.fd, o.direct = fd, true })
+	return false
+}
+
+// cipher is what TLS has sealed, nil where there is no TLS.
+func (o *outbox) cipher() *ciphertext {
+	if o.via == nil {
+		return nil
+	}
+	return o.via.cipher
 }
 
 // writable writes to a socket that may take something again. False: it took
@@ -57,7 +74,7 @@ func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
 			return false, wrote
 		}
 		n, err := write(fd, p)
-		o.drops.writes.Inc()
+		o.drops().writes.Inc()
 		whole := n == len(p)
 		o.dropScratch()
 		if err != nil {
@@ -75,31 +92,36 @@ func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
 
 // waits reports whether something is to be written. mu is held.
 func (o *outbox) waits() bool {
-	return o.frames > 0 || o.cipher != nil && len(o.cipher.waiting()) > 0
+	if o.frames > 0 {
+		return true
+	}
+	cipher := o.cipher()
+	return cipher != nil && len(cipher.waiting()) > 0
 }
 
 // next is what the socket is to take next. Under TLS, frames are sealed when
 // all that was sealed before is out: until then they can still be replaced. mu
 // is held.
 func (o *outbox) next() ([]byte, error) {
-	if o.cipher == nil {
+	cipher := o.cipher()
+	if cipher == nil {
 		return o.gather(), nil
 	}
-	if p := o.cipher.waiting(); len(p) > 0 {
+	if p := cipher.waiting(); len(p) > 0 {
 		return p, nil
 	}
 	p := o.gather()
 	p = p[:min(len(p), gatherMost)] // the rest of a long frame goes with the next
-	_, err := o.tls.Write(p)
+	_, err := o.via.tls.Write(p)
 	o.dropScratch()
 	o.sent(len(p))
-	return o.cipher.waiting(), err
+	return cipher.waiting(), err
 }
 
 // took forgets what the socket has taken of next. mu is held.
 func (o *outbox) took(n int) {
-	if o.cipher != nil {
-		o.cipher.took(n)
+	if cipher := o.cipher(); cipher != nil {
+		cipher.took(n)
 		return
 	}
 	o.sent(n)
@@ -136,8 +158,16 @@ func (o *outbox) dropScratch() {
 // more, again and again until nothing waits. stalled: it took nothing for too
 // long.
 func (o *outbox) drainAll() (stalled bool) {
+	nc, err := o.waiting()
+	if err != nil {
+		o.close()
+		return false
+	}
+	if o.via == nil {
+		defer nc.Close()
+	}
 	for {
-		if err := o.drainSome(); err != nil {
+		if err := o.drainSome(nc); err != nil {
 			o.close()
 			return errors.Is(err, os.ErrDeadlineExceeded)
 		}
@@ -151,24 +181,32 @@ func (o *outbox) drainAll() (stalled bool) {
 	}
 }
 
-// drainSome waits until the socket has taken something.
-func (o *outbox) drainSome() error {
-	if err := o.conn.SetWriteDeadline(time.Now().Add(o.limits.WriteStall)); err != nil {
+// waiting is what to wait with for the socket, in drainAll.
+func (o *outbox) waiting() (net.Conn, error) {
+	if o.via == nil {
+		return o.wrap()
+	}
+	return o.via.conn, nil
+}
+
+// drainSome waits until the socket has taken something, by nc.
+func (o *outbox) drainSome(nc net.Conn) error {
+	if err := nc.SetWriteDeadline(time.Now().Add(o.limits().WriteStall)); err != nil {
 		return err
 	}
 	if !o.direct {
-		_, err := o.conn.Write(o.takeOut())
+		_, err := nc.Write(o.takeOut())
 		o.dropScratch()
 		return err
 	}
-	raw, err := socketOf(o.conn).SyscallConn()
+	raw, err := socketOf(nc).SyscallConn()
 	if err != nil {
 		return err
 	}
 	if err := raw.Write(o.writable); err != nil {
 		return err
 	}
-	return o.conn.SetWriteDeadline(time.Time{})
+	return nc.SetWriteDeadline(time.Time{})
 }
 
 // takeOut takes what one write carries out of the queue, for a socket that can

@@ -17,7 +17,6 @@ const (
 func (g *Gateway) sweep(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
-	var conns []*conn // reused
 	var told time.Time
 	for {
 		select {
@@ -29,9 +28,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 				told = now
 				g.addresses.sweep(now)
 				g.cutSlowest()
-				conns = g.connections(conns[:0])
-				g.sweepConns(conns)
-				clear(conns)
+				g.sweepConns()
 			}
 			g.sweepRoutes(now, tell)
 		}
@@ -39,16 +36,19 @@ func (g *Gateway) sweep(ctx context.Context) {
 }
 
 // sweepConns cuts silent connections and measures the outboxes.
-func (g *Gateway) sweepConns(conns []*conn) {
+func (g *Gateway) sweepConns() {
 	all, most := 0, 0
-	for _, c := range conns {
-		idle := c.idle()
-		if idle > 2*g.limits.Heartbeat {
-			c.shut(wire.CloseIdle, "nothing heard for too long")
+	var some [256]*conn
+	for at, n := 0, len(some); n == len(some); at += n {
+		n = g.some(some[:], at)
+		for _, c := range some[:n] {
+			if c.idle() > 2*g.limits.Heartbeat {
+				c.shut(wire.CloseIdle, "nothing heard for too long")
+			}
+			bytes, _ := c.out.depth()
+			all += bytes
+			most = max(most, bytes)
 		}
-		n, _ := c.out.depth()
-		all += n
-		most = max(most, n)
 	}
 	g.metrics.outboxBytes.Set(float64(all))
 	g.metrics.outboxMost.Set(float64(most))
@@ -96,7 +96,7 @@ func (r *route) tellWaiting(now time.Time) {
 		}
 		code, since := wire.CodeUnavailable, r.since
 		if h.standing.late() {
-			code, since = wire.CodeBusy, h.behindAt
+			code, since = wire.CodeBusy, h.troubles().behindAt
 		}
 		if waited := now.Sub(since); waited >= waitEvery/2 {
 			h.conn.sendNow(encode(wire.Waiting{Handle: r.handle, Code: code, ForMS: uint32(waited.Milliseconds())}))

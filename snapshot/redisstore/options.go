@@ -22,8 +22,8 @@ func tune(o *redis.UniversalOptions, poolSize int) *redis.UniversalOptions {
 	o.PoolSize = poolSize
 	o.MaxActiveConns = poolSize
 	o.PipelinePoolSize = -1 // all calls share one pool, and its bound
-	o.ReadBufferSize = 64 << 10
-	o.WriteBufferSize = 64 << 10
+	o.ReadBufferSize = 16 << 10 // what is larger passes them by
+	o.WriteBufferSize = 16 << 10
 	o.Protocol = 2
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

@@ -26,10 +26,9 @@ type Owner interface {
 // Reader reads the messages that a client sends. It is used by one goroutine.
 type Reader struct {
 	owner Owner
-	conn  net.Conn
-	limit int     // of a message with all its fragments, in bytes
-	fd    int     // -1: not TCP
-	src   *source // nil at rest
+	conn  net.Conn // nil: there is nothing but Arrived
+	limit int      // of a message with all its fragments, in bytes
+	src   *source  // nil at rest
 
 	buf  *[chunk]byte // nil while nothing is buffered
 	r, w int          // buf[r:w] is still to be handled
@@ -39,16 +38,23 @@ type Reader struct {
 	msg  []byte  // a message of several pieces
 }
 
-// Open has the reader read a connection after its handshake: messages of at most
-// limit bytes. Deadlines are the owner's.
+// Open has a reader at rest read a connection after its handshake: messages of at
+// most limit bytes. Deadlines are the owner's. Without a connection, the reader
+// can do nothing but Arrived.
 func (r *Reader) Open(c net.Conn, limit int, owner Owner) {
-	r.conn, r.limit, r.owner, r.fd = c, limit, owner, -1
-	if t, ok := c.(*net.TCPConn); ok {
-		if raw, err := t.SyscallConn(); err == nil {
-			raw.Control(func(fd uintptr) { r.fd = int(fd) }) // fails where it is closed
-		}
-	}
+	r.conn, r.limit, r.owner = c, limit, owner
 }
+
+// Detach moves what the reader holds to another, which goes on when it is
+// attached to the connection. The reader is at rest then.
+func (r *Reader) Detach() *Reader {
+	other := *r
+	*r = Reader{}
+	return &other
+}
+
+// Attach has a detached reader go on with a connection.
+func (r *Reader) Attach(c net.Conn) { r.conn = c }
 
 // bodies holds buffers for messages that don't fit a chunk.
 var bodies sync.Pool
@@ -88,9 +94,6 @@ func (r *Reader) Next() ([]byte, error) {
 // ErrWait is what Arrived returns when Next has to go on, for it may wait.
 var ErrWait = errors.New("ws: the rest has to be waited for")
 
-// FD is the socket, where that is one that Arrived can read.
-func (r *Reader) FD() (fd int, ok bool) { return r.fd, r.fd >= 0 }
-
 // Rest gives back the buffer behind the last message, and reports whether
 // nothing else is held: what comes next may be left to Arrived.
 func (r *Reader) Rest() bool {
@@ -111,15 +114,15 @@ func (r *Reader) source() *source {
 	return r.src
 }
 
-// Arrived reads what has arrived, after Rest has said yes, and hands each
-// message to handle, during whose call it is valid. It never waits: where more
+// Arrived reads what has arrived at a socket, while the reader is at rest, and
+// hands each message to handle, during whose call it is valid. It never waits: where more
 // than messages in one piece and as a whole have come it returns ErrWait. ended
 // says that the peer is known to have sent its last. Other errors are those of
 // Next, and handle's own.
-func (r *Reader) Arrived(ended bool, handle func(msg []byte) error) error {
+func (r *Reader) Arrived(fd uintptr, ended bool, handle func(msg []byte) error) error {
 	for {
 		b := chunks.Get().(*[chunk]byte)
-		n, err := once(uintptr(r.fd), b[:], r.owner)
+		n, err := once(fd, b[:], r.owner)
 		if n <= 0 {
 			chunks.Put(b)
 			if err == nil {

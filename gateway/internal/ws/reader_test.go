@@ -137,10 +137,24 @@ func drainReader(near net.Conn) (o outcome) {
 	return o
 }
 
+// descriptor is the socket of a connection, where that is TCP.
+func descriptor(c net.Conn) (fd uintptr, ok bool) {
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return 0, false
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	raw.Control(func(is uintptr) { fd = is })
+	return fd, true
+}
+
 // serve reads as the gateway does: what has arrived by itself, and the rest
 // with Next.
 func serve(r *Reader, handle func([]byte) error) error {
-	fd, polled := r.FD()
+	fd, polled := descriptor(r.conn)
 	for {
 		for polled && r.Rest() {
 			const peerClosed = 0x2000 // POLLRDHUP, on Linux
@@ -148,7 +162,7 @@ func serve(r *Reader, handle func([]byte) error) error {
 			if n, err := unix.Poll(w, 20_000); n == 0 && err == nil {
 				return os.ErrDeadlineExceeded
 			}
-			if err := r.Arrived(w[0].Revents&peerClosed != 0, handle); err == ErrWait {
+			if err := r.Arrived(fd, w[0].Revents&peerClosed != 0, handle); err == ErrWait {
 				break
 			} else if err != nil {
 				return err
@@ -341,14 +355,14 @@ func TestArrivedReadsOnce(t *testing.T) {
 	far, near := pair(t)
 	reads := 0
 	r := open(near, owner{read: func() { reads++ }})
-	got, fd := 0, 0
-	fd, _ = r.FD()
+	got := 0
+	fd, _ := descriptor(near)
 	frame := bin(make([]byte, 32))
 	one := func() {
 		far.Write(frame)
 		w := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		unix.Poll(w[:], 20_000)
-		if err := r.Arrived(false, func(msg []byte) error { got += len(msg); return nil }); err != nil {
+		if err := r.Arrived(fd, false, func(msg []byte) error { got += len(msg); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -369,13 +383,14 @@ func TestArrivedLeavesTheRestToNext(t *testing.T) {
 	far, near := pair(t)
 	r := open(near, owner{})
 	defer r.Release()
+	fd, _ := descriptor(near)
 	long := random(6000)
 	whole := join(bin([]byte("one")), bin(long), bin([]byte("two")))
 	far.Write(whole[:100])
 	var got []string
 	handle := func(msg []byte) error { got = append(got, string(msg)); return nil }
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		err := r.Arrived(false, handle)
+		err := r.Arrived(fd, false, handle)
 		if err == ErrWait {
 			break
 		}
