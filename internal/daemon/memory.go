@@ -84,7 +84,7 @@ func readLimit(root fs.FS, name string) int64 {
 
 const (
 	tidyEvery = 5 * time.Second
-	tidyAbove = 8 << 20 // bytes of garbage that are worth it; half of that in an interval is not quiet
+	tidyAbove = 4 << 20 // bytes of garbage that are worth it; as many in an interval are not quiet
 )
 
 // tidy collects what a burst has left behind once it is over: the collector
@@ -130,7 +130,7 @@ type tidier struct {
 // due reports whether the process is quiet and has garbage: the last interval
 // saw no collection and little allocation, what came before did.
 func (t *tidier) due(now heap) bool {
-	quiet := now.cycles == t.last.cycles && now.allocated-t.last.allocated < tidyAbove/2
+	quiet := now.cycles == t.last.cycles && now.allocated-t.last.allocated < tidyAbove
 	if now.cycles != t.last.cycles {
 		t.since = t.last.allocated
 	}

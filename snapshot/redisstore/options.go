@@ -21,7 +21,7 @@ func tune(o *redis.UniversalOptions, poolSize int) *redis.UniversalOptions {
 	o.PoolTimeout = time.Second
 	o.PoolSize = poolSize
 	o.MaxActiveConns = poolSize
-	o.PipelinePoolSize = -1 // all calls share one pool, and its bound
+	o.PipelinePoolSize = -1     // all calls share one pool, and its bound
 	o.ReadBufferSize = 16 << 10 // what is larger passes them by
 	o.WriteBufferSize = 16 << 10
 	o.Protocol = 2
