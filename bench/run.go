@@ -80,6 +80,13 @@ func (r *runner) measure(ctx context.Context, sys *system.System, clients *load.
 	if err != nil {
 		return err
 	}
+	// Meanwhile states have come that nobody read: they are none of the play.
+	if err := clients.CatchUp(ctx, catchUp); err != nil {
+		return fmt.Errorf("%s: %w", sys.Name, err)
+	}
+	if err := before.renew(sys); err != nil {
+		return err
+	}
 	profiled := r.profile(sys, p.Duration)
 	played, err := clients.Play(ctx, p.Duration)
 	if err != nil {
@@ -148,6 +155,24 @@ func (r *runner) show(name string, s load.Stats) {
 	}
 	fmt.Fprintf(r.progress, "\r\x1b[K%s: %2.0f s, %d deliveries, %d lost, lateness p99 %.1f ms", name, s.For.Seconds(),
 		s.Deliveries, s.Lost, float64(s.Lateness.ValueAtPercentile(99))/1e6)
+}
+
+// catchUp is for how long clients read before they play: longer than reading the
+// metrics of busy processes takes.
+const catchUp = 300 * time.Millisecond
+
+// renew takes the CPU time again, and leaves metrics as they were.
+func (s *sample) renew(sys *system.System) error {
+	for i, p := range sys.Procs {
+		cpu, err := p.CPU()
+		if err != nil {
+			return fmt.Errorf("usage of %s: %w", p.Name, err)
+		}
+		s.all[i].CPU = cpu
+	}
+	self, err := system.ProcUsage(os.Getpid())
+	s.self, s.at = self, time.Now()
+	return err
 }
 
 func take(sys *system.System) (sample, error) {

@@ -130,6 +130,16 @@ func (l *Loop) Play(ctx context.Context, d time.Duration) (Stats, error) {
 	return l.stats, nil
 }
 
+// CatchUp reads for d what has come while nobody read. It sends nothing.
+func (l *Loop) CatchUp(ctx context.Context, d time.Duration) error {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		if err := l.turn(ctx, max(0, time.Until(end))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // begin sets up the schedule, and the share of the clients that is slow.
 func (l *Loop) begin(now time.Time) {
 	every := pingEvery

@@ -134,6 +134,12 @@ func (p *Process) Usage() (Usage, error) {
 	return u, err
 }
 
+// CPU is the CPU time that the process has used so far.
+func (p *Process) CPU() (time.Duration, error) {
+	u, err := ProcUsage(p.cmd.Process.Pid)
+	return u.CPU, err
+}
+
 // ticksPerSecond is USER_HZ, the same on every Linux that Go supports.
 const ticksPerSecond = 100
 
