@@ -69,6 +69,16 @@ func describe(program string, args []string, out, errOut io.Writer, kinds map[st
 	return 0
 }
 
+// words are the arguments before the flags, as in limpet roomd: a program that is
+// run again takes them first.
+func words(args []string) []string {
+	n := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") })
+	if n < 0 {
+		n = len(args)
+	}
+	return slices.Clone(args[:n])
+}
+
 const (
 	describeWithin = 5 * time.Second
 	maxDescription = 1 << 20
@@ -83,12 +93,7 @@ func nextProgram(ctx context.Context) (d Description, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, describeWithin)
 	defer cancel()
-	args := os.Args[1:]
-	n := 0
-	for n < len(args) && !strings.HasPrefix(args[n], "-") { // limpet roomd
-		n++
-	}
-	cmd := exec.CommandContext(ctx, path, append(slices.Clone(args[:n]), "describe")...)
+	cmd := exec.CommandContext(ctx, path, append(words(os.Args[1:]), "describe")...)
 	cmd.WaitDelay = time.Second
 	raw, err := cmd.Output()
 	if err == nil && len(raw) > maxDescription {

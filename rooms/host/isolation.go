@@ -127,7 +127,7 @@ func (s *settings) isolated(p *daemon.Wiring, all []rooms.Kind, c *daemon.Cluste
 		}
 		gossip := portBeside(s.cluster.Gossip, ports[0])
 		i.children = append(i.children, isolate.New(isolate.Config{
-			Kind: kind, Parent: s.cluster.Name, Command: []string{os.Args[0], "--name", name}, Output: os.Stderr, Dir: s.shared,
+			Kind: kind, Parent: s.cluster.Name, Command: slices.Concat(os.Args[:1], words(os.Args[1:]), []string{"--name", name}), Output: os.Stderr, Dir: s.shared,
 			Env: func() []string { return s.childEnv(c, gossip, link, ops) }, Link: link, Ops: ops,
 			Slots: cmp.Or(s.host.MaxRooms, defaultMaxRooms), Memory: int64(s.isolate.memory) << 20,
 			Silence: s.host.LeaseTTL, StopIn: s.drainWithin + stopSlack,
