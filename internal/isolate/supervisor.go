@@ -83,9 +83,6 @@ func New(cfg Config) *Supervisor {
 	return s
 }
 
-// Kind is the child's.
-func (s *Supervisor) Kind() string { return s.cfg.Kind }
-
 // State tells how the child does.
 func (s *Supervisor) State() State {
 	s.mu.Lock()

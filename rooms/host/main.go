@@ -17,6 +17,7 @@ import (
 	"github.com/limpet-games/limpet/internal/explain"
 	"github.com/limpet-games/limpet/internal/isolate"
 	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/snapshot/redisstore"
 	"github.com/limpet-games/limpet/wire"
 )
 
@@ -130,6 +131,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 			placements[k.Name] = k.Placement.String()
 		}
 	}
+	redisstore.LogClient(p.Log)
 	store, err := s.store.open(p)
 	if err != nil {
 		return err
