@@ -24,7 +24,7 @@ type claims struct {
 	ended  map[NodeID]bool
 	taken  int // claims that were granted anew
 	asked  int
-	delays time.Duration
+	delays atomic.Int64 // nanoseconds
 }
 
 type claim struct {
@@ -42,7 +42,7 @@ func newClaims() *claims {
 }
 
 func (c *claims) claim(room wire.RoomID, mode wire.Mode, floor wire.Epoch, node NodeID, addr string) (Location, error) {
-	time.Sleep(c.delays) // a store's round trip
+	time.Sleep(time.Duration(c.delays.Load())) // a store's round trip
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked++

@@ -15,7 +15,7 @@ import (
 // a hundred times over.
 func TestFirstTouchGivesOneActivation(t *testing.T) {
 	c := newCluster(t, 3, 4)
-	c.claims.delays = 2 * time.Millisecond
+	c.claims.delays.Store(int64(2 * time.Millisecond))
 	rounds := 100
 	if raceFactor > 1 {
 		rounds = 5
@@ -70,7 +70,7 @@ func TestModesPassThrough(t *testing.T) {
 // Of many who create one room, one does.
 func TestCreateHasOneWinner(t *testing.T) {
 	c := newCluster(t, 3, 2)
-	c.claims.delays = time.Millisecond
+	c.claims.delays.Store(int64(time.Millisecond))
 	var won, lost atomic.Int32
 	var all sync.WaitGroup
 	for i := range 60 {
@@ -236,7 +236,7 @@ func TestNoHosts(t *testing.T) {
 func TestLeaverDoesNotStopTheSearch(t *testing.T) {
 	c := newCluster(t, 1, 0)
 	h := c.nodes[0]
-	c.claims.delays = 300 * time.Millisecond
+	c.claims.delays.Store(int64(300 * time.Millisecond))
 	ctx, leave := context.WithCancel(context.Background())
 	left := make(chan error, 1)
 	go func() {

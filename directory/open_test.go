@@ -18,7 +18,7 @@ import (
 // is given twice, and no room is made before the last is full.
 func TestAnyFillsRooms(t *testing.T) {
 	c := newCluster(t, 3, 3)
-	c.claims.delays = time.Millisecond
+	c.claims.delays.Store(int64(time.Millisecond))
 	var all sync.WaitGroup
 	start := time.Now()
 	for i := range 1000 {
