@@ -264,7 +264,9 @@ func TestHandshake(t *testing.T) {
 
 func TestList(t *testing.T) {
 	n := start(t, limits(func(l *Limits) { l.Lists = 1 }))
+	n.dir.mu.Lock()
 	n.dir.open = []directory.OpenRoom{{Room: room, Members: 2, Max: 50, Labels: map[string]string{"map": "sea"}}}
+	n.dir.mu.Unlock()
 	p := n.connect()
 	p.send(wire.List{Ref: 4, Kind: "chat", Most: 1})
 	f, err := wire.DecodeRooms(p.next(wire.TypeRooms))
