@@ -153,7 +153,7 @@ func TestDrainAndRoll(t *testing.T) {
 	}
 
 	var moved struct{ From, To string }
-	if err := by.Admin(ctx, "/v1/move", map[string]any{"room": "ledger/room-0", "to": "host-1"}, &moved); err != nil && !strings.Contains(err.Error(), "here already") {
+	if err := by.Admin(ctx, "/v1/move", map[string]any{"room": "ledger/room-0", "to": "host-1"}, &moved); err != nil && !strings.Contains(err.Error(), "on that host already") {
 		t.Error(err)
 	}
 
