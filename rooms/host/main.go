@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,8 +13,6 @@ import (
 
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/daemon"
-	"github.com/limpet-games/limpet/internal/explain"
-	"github.com/limpet-games/limpet/internal/isolate"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/snapshot/redisstore"
 	"github.com/limpet-games/limpet/wire"
@@ -120,16 +117,9 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		p.Parts.Add("signs of life", child.Run)
 	}
 	cfg.Pressure = s.memory.Watch(p).Level
-	var names []string
-	placements := map[string]string{}
-	for _, k := range cfg.Kinds {
-		if _, err := k.Checked(); err != nil {
-			return daemon.BadSetting(err)
-		}
-		names = append(names, k.Name)
-		if k.Placement != rooms.LeastLoaded() {
-			placements[k.Name] = k.Placement.String()
-		}
+	names, placements, err := announced(cfg.Kinds)
+	if err != nil {
+		return daemon.BadSetting(err)
 	}
 	redisstore.LogClient(p.Log)
 	store, err := s.store.open(p)
@@ -212,34 +202,23 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		return both.Wait()
 	})
 
-	p.Ops.Ready("cluster", cluster.Joined)
-	p.Ops.Ready("rooms", h.Ready)
-	if isolated != nil {
-		p.Ops.Ready("isolated kinds", isolated.ready)
-		p.Ops.HandleJSON("GET /v1/isolated", func(*http.Request) (any, error) {
-			return map[string]any{"kinds": isolated.states()}, nil
-		})
-	}
-	report := func() daemon.NodeReport {
-		r := cluster.Report()
-		r.SetRooms(roomReports(h))
-		r.Isolated = isolatedReports(isolated.states())
-		return r
-	}
-	cluster.ServeReports(p.Ops, report)
-	cluster.ServeAdmin(p.Ops, report, isolated.admin(restart.admin))
-	cluster.ServeQueries(p.Ops, p.Metrics, h.Scan)
-	cluster.ServeExplain(p.Ops, func(ctx context.Context, room wire.RoomID, b *explain.Belief) {
-		if loc, ok := service.Entry(room); ok {
-			at := daemon.PlaceOf(loc)
-			b.Entry = &at
-		}
-		h.believe(ctx, room, slices.Contains(b.Owners, b.Node), b)
-	})
-	p.Ops.HandleJSON("GET /v1/rooms", func(*http.Request) (any, error) {
-		return map[string]any{"rooms": append([]RoomInfo{}, h.List()...)}, nil
-	})
+	serveOperations(p, h, cluster, service, isolated, restart)
 	return nil
+}
+
+// announced is what gossip tells of the kinds that are served.
+func announced(kinds []rooms.Kind) (names []string, placements map[string]string, err error) {
+	placements = map[string]string{}
+	for _, k := range kinds {
+		if _, err := k.Checked(); err != nil {
+			return nil, nil, err
+		}
+		names = append(names, k.Name)
+		if k.Placement != rooms.LeastLoaded() {
+			placements[k.Name] = k.Placement.String()
+		}
+	}
+	return names, placements, nil
 }
 
 // otherHosts reports whether some other host takes rooms of this one's kinds.
@@ -251,25 +230,6 @@ func (h *Host) otherHosts(m *directory.Members) bool {
 		}
 	}
 	return false
-}
-
-func isolatedReports(states []isolate.State) (reports []daemon.IsolatedReport) {
-	for _, s := range states {
-		reports = append(reports, daemon.IsolatedReport{Kind: s.Kind, State: s.State, Node: s.Node, PID: s.PID, Memory: s.Memory, Deaths: s.Deaths, Last: s.Last})
-	}
-	return reports
-}
-
-func roomReports(h *Host) []daemon.RoomReport {
-	list := h.List()
-	reports := make([]daemon.RoomReport, len(list))
-	for i, r := range list {
-		reports[i] = daemon.RoomReport{
-			Room: string(r.Room), Host: r.Host.Name(), Epoch: uint64(r.Epoch), Incarnation: uint64(r.Incarnation),
-			Members: r.Members, Max: r.Max, Connected: r.Connected, Labels: r.Labels,
-		}
-	}
-	return reports
 }
 
 const reportEvery = 2 * time.Second
