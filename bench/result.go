@@ -36,9 +36,10 @@ type result struct {
 	JoinCPU     float64 `json:"cpu_us_per_join"`
 	AnonKiB     float64 `json:"anon_kib_per_member"` // beyond what the empty system had
 
-	Processes []process `json:"processes"`
-	Gates     gates     `json:"gates"`
-	Trail     []moment  `json:"trail,omitempty"` // of a soak
+	JoinCosts []joinCost `json:"join_costs"`
+	Processes []process  `json:"processes"`
+	Gates     gates      `json:"gates"`
+	Trail     []moment   `json:"trail,omitempty"` // of a soak
 }
 
 // process is one of a system's processes.
@@ -55,6 +56,16 @@ type process struct {
 	GCPercent float64 `json:"gc_cpu_percent"`  // of its CPU time
 	AssistUS  float64 `json:"gc_assist_us_per_1000_deliveries"`
 	Routines  float64 `json:"goroutines"`
+}
+
+// joinCost is what a join costs one of the processes.
+type joinCost struct {
+	Name      string  `json:"name"`
+	CPU       float64 `json:"cpu_us"`
+	Allocs    float64 `json:"allocs"`
+	Bytes     float64 `json:"alloc_bytes"`
+	GCs       float64 `json:"gc_cycles"`      // of all the joins
+	GCPercent float64 `json:"gc_cpu_percent"` // of the process's CPU time meanwhile
 }
 
 // gates are counts that noise does not change. Zero: the system has no such
@@ -112,9 +123,22 @@ func (r *result) addLoad(p plan, joined, played load.Stats) {
 }
 
 // addJoins compares samples of before and after the joins.
-func (r *result) addJoins(empty, in sample) {
-	for i := range in.all {
-		r.JoinCPU += (in.all[i].CPU - empty.all[i].CPU).Seconds() * 1e6 / float64(r.Plan.members())
+func (r *result) addJoins(names []string, empty, in sample) {
+	members := float64(r.Plan.members())
+	for i, name := range names {
+		used := (in.all[i].CPU - empty.all[i].CPU).Seconds()
+		grew := func(m string) float64 { return in.all[i].Metrics.Sum(m) - empty.all[i].Metrics.Sum(m) }
+		c := joinCost{
+			Name: name, CPU: 1e6 * used / members,
+			Allocs: grew("go_memstats_mallocs_total") / members,
+			Bytes:  grew("go_memstats_alloc_bytes_total") / members,
+			GCs:    grew("go_gc_duration_seconds_count"),
+		}
+		if used > 0 {
+			c.GCPercent = 100 * grew("go_cpu_classes_gc_total_cpu_seconds_total") / used
+		}
+		r.JoinCosts = append(r.JoinCosts, c)
+		r.JoinCPU += c.CPU
 	}
 }
 

@@ -59,6 +59,10 @@ func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
 	if err != nil {
 		return res, err
 	}
+	profiled := func() error { return nil }
+	if p.Storm {
+		profiled = r.profile(sys, p.Duration)
+	}
 	if err := clients.Join(ctx); err != nil {
 		return res, fmt.Errorf("%s: %w", name, err)
 	}
@@ -67,7 +71,10 @@ func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
 	if err != nil {
 		return res, err
 	}
-	res.addJoins(empty, in)
+	res.addJoins(names(sys), empty, in)
+	if err := profiled(); err != nil {
+		return res, err
+	}
 	if _, err := clients.Play(ctx, warmUp); err != nil {
 		return res, fmt.Errorf("%s: %w", name, err)
 	}
@@ -87,7 +94,10 @@ func (r *runner) measure(ctx context.Context, sys *system.System, clients *load.
 	if err := before.renew(sys); err != nil {
 		return err
 	}
-	profiled := r.profile(sys, p.Duration)
+	profiled := func() error { return nil }
+	if !p.Storm {
+		profiled = r.profile(sys, p.Duration)
+	}
 	played, err := clients.Play(ctx, p.Duration)
 	if err != nil {
 		return fmt.Errorf("%s: %w", sys.Name, err)
@@ -102,16 +112,19 @@ func (r *runner) measure(ctx context.Context, sys *system.System, clients *load.
 	}
 	r.show("", load.Stats{})
 	res.addLoad(p, joined, played)
-	var names []string
-	for _, proc := range sys.Procs {
-		names = append(names, proc.Name)
-	}
-	res.addUsage(names, empty, before, after, again)
+	res.addUsage(names(sys), empty, before, after, again)
 	return profiled()
 }
 
-// profile has every process with an operations listener profiled while the
-// clients play; the function returned waits for that.
+func names(sys *system.System) (all []string) {
+	for _, proc := range sys.Procs {
+		all = append(all, proc.Name)
+	}
+	return all
+}
+
+// profile has every process with an operations listener profiled for d, while the
+// clients play, or in a storm while they join; the function returned waits for that.
 func (r *runner) profile(sys *system.System, d time.Duration) func() error {
 	if r.profiles == "" {
 		return func() error { return nil }

@@ -29,6 +29,7 @@ type plan struct {
 	PingPong bool          `json:"pingpong"` // each answer brings the next input
 	Reliable bool          `json:"reliable"`
 	Gateways int           `json:"gateways"`
+	Storm    bool          `json:"storm"` // the joins are what is looked at
 	Watch    bool          `json:"watch"` // note what processes hold all the while
 	TLS      bool          `json:"tls"`
 	Store    string        `json:"store"`
@@ -55,7 +56,7 @@ var scenarios = map[string]scenario{
 	"idle": {"10,000 members, 50 a room, no ticks, from several loopback addresses",
 		plan{Clients: 10_000, PerRoom: 50, Echo: true, Sources: 4}},
 	"joinstorm": {"5,000 clients that join as fast as they can, 50 a room",
-		plan{Clients: 5000, PerRoom: 50, Echo: true, Joining: 256, Sources: 4}},
+		plan{Clients: 5000, PerRoom: 50, Echo: true, Joining: 256, Sources: 4, Storm: true}},
 	"churn": {"the arena with 100 connections a second that end and come again",
 		plan{Clients: 1000, PerRoom: 50, Rate: 20, Churn: 100}},
 	"soak": {"the arena of 500 for ten minutes, 20 connections a second that end and come again: memory must stay flat",

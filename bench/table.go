@@ -30,6 +30,9 @@ func table(w io.Writer, r result) {
 		fmt.Fprintf(w, "  ticks delivered %.2f %%\n", r.Ticks)
 	}
 	fmt.Fprintf(w, "  joins %.0f/s, %.0f us of CPU each, %d refused and asked again\n", r.JoinsPerSec, r.JoinCPU, r.Refused)
+	if p.Storm {
+		joinTable(w, r.JoinCosts)
+	}
 	fmt.Fprintf(w, "  CPU %.2f s per million deliveries, %.0f %% of one CPU; load generator %.0f %%\n", r.CPU, r.CPUShare, r.LoadCPU)
 	t = tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\tCPU s/M\tRSS MiB\tanon MiB\tanon KiB/member\tallocs/delivery\tGCs\tpause us\tlongest\tGC CPU %%\tassist us/1000\tgoroutines\t\n")
@@ -43,4 +46,14 @@ func table(w io.Writer, r result) {
 		fmt.Fprintf(w, "  client writes per delivery %.4f, reads per input %.3f; outputs per room tick %.4f; link writes: %.3f per room tick, %.3f per input; socket calls per delivery %.3f\n",
 			g.WritesPerDelivery, g.ReadsPerInput, g.OutputsPerTick, g.LinkWritesPerTick, g.LinkWritesPerInput, g.CallsPerDelivery)
 	}
+}
+
+// joinTable prints what joins cost each process.
+func joinTable(w io.Writer, costs []joinCost) {
+	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\tCPU us/join\tallocs/join\tKiB/join\tGCs\tGC CPU %%\t\n")
+	for _, c := range costs {
+		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.2f\t%.0f\t%.1f\t\n", c.Name, c.CPU, c.Allocs, c.Bytes/1024, c.GCs, c.GCPercent)
+	}
+	t.Flush()
 }
