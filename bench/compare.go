@@ -4,10 +4,7 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"slices"
-	"text/tabwriter"
 )
 
 // compare interleaves the systems: each round runs every one, so that what else
@@ -22,9 +19,8 @@ func (r *runner) compare(ctx context.Context, systems []string, p plan, rounds i
 				return all, err
 			}
 			all = append(all, res)
-			if r.progress != nil {
-				fmt.Fprintf(r.progress, "round %d of %d, %s: %.2f s/M, lateness p99 %.2f ms, input p50 %.3f p99 %.3f ms, lost %d\n",
-					round+1, rounds, name, res.CPU, res.Lateness.P99/1e3, res.Input.P50/1e3, res.Input.P99/1e3, res.Lost)
+			if r.rounds {
+				r.progress.line("round %d of %d, %s: %s", round+1, rounds, name, res.brief())
 			}
 		}
 	}
@@ -37,6 +33,8 @@ type standing struct {
 	CPU, CPULow, CPUTop             float64
 	LateP99, InputP50, InputP99     float64
 	Ticks, Lost, Anon, Joins, Share float64
+	Duplicated                      float64
+	JoinCPU, JoinP99                float64
 	Starved                         int // rounds that the CPU leaves out
 }
 
@@ -74,20 +72,17 @@ func median(v []float64) float64 {
 func standings(systems []string, all []result) []standing {
 	var out []standing
 	for _, name := range systems {
-		of := func(f func(result) float64) []float64 {
-			var v []float64
-			for _, r := range all {
-				if r.System == name {
-					v = append(v, f(r))
-				}
-			}
-			return v
-		}
 		var runs []result
 		for _, r := range all {
 			if r.System == name {
 				runs = append(runs, r)
 			}
+		}
+		of := func(f func(result) float64) (v []float64) {
+			for _, r := range runs {
+				v = append(v, f(r))
+			}
+			return v
 		}
 		cpu, starved := cost(runs)
 		if len(cpu) == 0 {
@@ -95,46 +90,19 @@ func standings(systems []string, all []result) []standing {
 		}
 		out = append(out, standing{
 			System: name, CPU: median(cpu), CPULow: slices.Min(cpu), CPUTop: slices.Max(cpu),
-			LateP99:  median(of(func(r result) float64 { return r.Lateness.P99 / 1e3 })),
-			InputP50: median(of(func(r result) float64 { return r.Input.P50 / 1e3 })),
-			InputP99: median(of(func(r result) float64 { return r.Input.P99 / 1e3 })),
-			Ticks:    median(of(func(r result) float64 { return r.Ticks })),
-			Lost:     slices.Max(of(func(r result) float64 { return float64(r.Lost) })),
-			Anon:     median(of(func(r result) float64 { return r.AnonKiB })),
-			Joins:    median(of(func(r result) float64 { return r.JoinsPerSec })),
-			Share:    median(of(func(r result) float64 { return r.CPUShare })),
-			Starved:  starved,
+			LateP99:    median(of(func(r result) float64 { return r.Lateness.P99 / 1e3 })),
+			InputP50:   median(of(func(r result) float64 { return r.Input.P50 / 1e3 })),
+			InputP99:   median(of(func(r result) float64 { return r.Input.P99 / 1e3 })),
+			Ticks:      median(of(func(r result) float64 { return r.Ticks })),
+			Lost:       slices.Max(of(func(r result) float64 { return float64(r.Lost) })),
+			Duplicated: slices.Max(of(func(r result) float64 { return float64(r.Duplicated) })),
+			Anon:       median(of(func(r result) float64 { return r.AnonKiB })),
+			Joins:      median(of(func(r result) float64 { return r.JoinsPerSec })),
+			JoinCPU:    median(of(func(r result) float64 { return r.JoinCPU })),
+			JoinP99:    median(of(func(r result) float64 { return r.Join.P99 / 1e3 })),
+			Share:      median(of(func(r result) float64 { return r.CPUShare })),
+			Starved:    starved,
 		})
 	}
 	return out
-}
-
-// ratio of a system's CPU to another's, medians of one interleaved run; 0 where
-// one is missing.
-func ratio(s []standing, a, b string) float64 {
-	var x, y float64
-	for _, v := range s {
-		switch v.System {
-		case a:
-			x = v.CPU
-		case b:
-			y = v.CPU
-		}
-	}
-	if y == 0 {
-		return 0
-	}
-	return x / y
-}
-
-func comparison(w io.Writer, p plan, s []standing, rounds int) {
-	fmt.Fprintf(w, "\n%s, %d members, medians of %d interleaved rounds of %s\n", p.Scenario, p.members(), rounds, p.Duration)
-	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\tCPU s/M\tlow\ttop\tx gorilla\tx rawc\tx rawgo\tx colyseus\tlate p99 ms\tinput p50 ms\tp99 ms\tticks %%\tlost\tanon KiB\tjoins/s\tCPU %%\tstarved\t\n")
-	for _, v := range s {
-		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.3f\t%.3f\t%.2f\t%.0f\t%.1f\t%.0f\t%.0f\t%d\t\n",
-			v.System, v.CPU, v.CPULow, v.CPUTop, ratio(s, v.System, "gorilla"), ratio(s, v.System, "rawc"), ratio(s, v.System, "rawgo"), ratio(s, v.System, "colyseus"),
-			v.LateP99, v.InputP50, v.InputP99, v.Ticks, v.Lost, v.Anon, v.Joins, v.Share, v.Starved)
-	}
-	t.Flush()
 }

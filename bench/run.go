@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -20,7 +19,8 @@ type runner struct {
 	dir      string // of logs
 	programs string // directory of the systems' programs
 	profiles string // directory for CPU profiles; empty: none
-	progress io.Writer
+	progress *progress
+	rounds   bool // say what each has cost
 }
 
 // warmUp is played before what counts.
@@ -44,8 +44,8 @@ func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
 		Rate: p.Rate, Echo: p.PingPong, Slow: p.Slow, Churn: p.Churn, Joining: p.Joining, Sources: p.Sources,
 		TLS: p.TLS,
 		Progress: func(s load.Stats) {
-			r.show(name, s)
-			if p.Watch && s.For >= watched {
+			r.progress.play(name, s)
+			if p.Watch && s.Playing && s.For >= watched {
 				watched = s.For + watchEvery
 				failed = errors.Join(failed, res.watch(sys, s.For))
 			}
@@ -110,7 +110,7 @@ func (r *runner) measure(ctx context.Context, sys *system.System, clients *load.
 	if err != nil {
 		return err
 	}
-	r.show("", load.Stats{})
+	r.progress.clear()
 	res.addLoad(p, joined, played)
 	res.addUsage(names(sys), empty, before, after, again)
 	return profiled()
@@ -155,19 +155,6 @@ func (r *runner) profile(sys *system.System, d time.Duration) func() error {
 		}
 		return nil
 	}
-}
-
-// show prints progress on one line; an empty name clears it.
-func (r *runner) show(name string, s load.Stats) {
-	if r.progress == nil {
-		return
-	}
-	if name == "" {
-		fmt.Fprint(r.progress, "\r\x1b[K")
-		return
-	}
-	fmt.Fprintf(r.progress, "\r\x1b[K%s: %2.0f s, %d deliveries, %d lost, lateness p99 %.1f ms", name, s.For.Seconds(),
-		s.Deliveries, s.Lost, float64(s.Lateness.ValueAtPercentile(99))/1e6)
 }
 
 // catchUp is for how long clients read before they play: longer than reading the

@@ -39,6 +39,10 @@ type plan struct {
 // members is how many memberships there are.
 func (p plan) members() int { return p.Clients * p.Seats }
 
+// silent plays have no deliveries: what they are about is the joins, and what
+// members cost that do nothing.
+func (p plan) silent() bool { return p.Echo && !p.PingPong }
+
 func (p plan) rooms() int { return max(1, (p.members()+p.PerRoom-1)/p.PerRoom) }
 
 type scenario struct {
@@ -82,7 +86,7 @@ func scenarioNames() []string {
 func planned(name string) (plan, error) {
 	s, ok := scenarios[name]
 	if !ok {
-		return plan{}, fmt.Errorf("scenario %q: want one of %s", name, strings.Join(scenarioNames(), ", "))
+		return plan{}, fmt.Errorf("scenario %q: want one of %s (%w)", name, strings.Join(scenarioNames(), ", "), errUsage)
 	}
 	p := s.plan
 	p.Scenario = name

@@ -57,3 +57,18 @@ func joinTable(w io.Writer, costs []joinCost) {
 	}
 	t.Flush()
 }
+
+// brief is a round's result in a line.
+func (r result) brief() string {
+	if r.Plan.silent() {
+		return fmt.Sprintf("%.0f joins/s, %.0f us of CPU each, p99 %.1f ms, %.2f KiB a member", r.JoinsPerSec, r.JoinCPU, r.Join.P99/1e3, r.AnonKiB)
+	}
+	text := fmt.Sprintf("%.2f s/M, ", r.CPU)
+	if r.Lateness.Count > 0 {
+		text += fmt.Sprintf("lateness p99 %.2f ms, ", r.Lateness.P99/1e3)
+	}
+	if r.Input.Count > 0 {
+		text += fmt.Sprintf("input p50 %.3f p99 %.3f ms, ", r.Input.P50/1e3, r.Input.P99/1e3)
+	}
+	return text + fmt.Sprintf("lost %d", r.Lost)
+}

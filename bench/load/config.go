@@ -18,5 +18,5 @@ type Config struct {
 	Joining  int     // connections that are made at once; default 64
 	Sources  int     // loopback addresses that connections come from; default 1
 	TLS      bool
-	Progress func(Stats)
+	Progress func(Stats) // each second, of Join and of Play
 }

@@ -45,6 +45,7 @@ type Loop struct {
 	tunnels sync.WaitGroup // goroutines of TLS connections
 
 	measuring bool
+	reported  time.Time
 	churned   int
 	churnAt   time.Time
 }
@@ -74,10 +75,12 @@ func New(cfg Config) (*Loop, error) {
 // Join connects all clients and waits until all are members.
 func (l *Loop) Join(ctx context.Context) error {
 	began := time.Now()
+	l.reported = began
 	for l.joinMore(); l.seats < len(l.clients)*l.cfg.Seats; {
 		if err := l.turn(ctx, 100*time.Millisecond); err != nil {
 			return fmt.Errorf("join (%d of %d are in): %w", l.seats, len(l.clients)*l.cfg.Seats, err)
 		}
+		l.report(began, false)
 	}
 	l.stats.For = time.Since(began)
 	return nil
@@ -93,24 +96,31 @@ func (l *Loop) Joined() Stats {
 // Play has the members send and receive for d.
 func (l *Loop) Play(ctx context.Context, d time.Duration) (Stats, error) {
 	began := time.Now()
-	l.stats = newStats()
+	l.stats, l.reported = newStats(), began
 	l.begin(began)
-	end, report := began.Add(d), began.Add(time.Second)
+	end := began.Add(d)
 	for now := began; now.Before(end); now = time.Now() {
 		l.sendDue(now)
 		l.churn(now)
 		if err := l.turn(ctx, max(0, min(l.pace.next().Sub(now), end.Sub(now)))); err != nil {
 			return l.stats, err
 		}
-		if l.cfg.Progress != nil && now.After(report) {
-			report = report.Add(time.Second)
-			l.stats.For = now.Sub(began)
-			l.cfg.Progress(l.stats)
-		}
+		l.report(began, true)
 	}
 	l.measuring = false
 	l.stats.For, l.stats.Joined = time.Since(began), l.seats
 	return l.stats, nil
+}
+
+// report tells of a join or a play that began so, once a second.
+func (l *Loop) report(began time.Time, playing bool) {
+	now := time.Now()
+	if l.cfg.Progress == nil || now.Sub(l.reported) < time.Second {
+		return
+	}
+	l.reported = now
+	l.stats.For, l.stats.Playing, l.stats.Joined = now.Sub(began), playing, l.seats
+	l.cfg.Progress(l.stats)
 }
 
 // CatchUp reads for d what has come while nobody read. It sends nothing.

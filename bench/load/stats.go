@@ -11,7 +11,8 @@ import (
 // Stats is what the clients saw.
 type Stats struct {
 	For        time.Duration
-	Joined     int // memberships at the end
+	Playing    bool // rather than joining
+	Joined     int  // memberships at the end
 	Deliveries uint64
 	Bytes      uint64 // of payloads
 	Lost       uint64 // holes in the numbers of states

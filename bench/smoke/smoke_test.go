@@ -6,6 +6,7 @@
 package smoke
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -76,6 +77,9 @@ func bench(t *testing.T, args ...string) outcome {
 		t.Fatalf("bench %v: %v\n%s", args, err, out)
 	}
 	t.Logf("%s", out)
+	if bytes.Contains(out, []byte("\x1b")) {
+		t.Error("escape sequences go to what is no terminal")
+	}
 	raw, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatal(err)
@@ -129,6 +133,13 @@ func (r *played) check(t *testing.T, outputs, calls float64) {
 // mostAllocs is a loose bound, which checkpoints and gossip make: one for each
 // delivery, or for each input, is far above it.
 const mostAllocs = 0.5
+
+func TestTLS(t *testing.T) {
+	r := bench(t, "arena", "-tls", "-clients", "50", "-duration", "300ms").Runs[0]
+	if r.Deliveries == 0 || r.Duplicated > 0 || r.Broken > 0 {
+		t.Errorf("%v delivered, %v twice, %v connections broke", r.Deliveries, r.Duplicated, r.Broken)
+	}
+}
 
 // A machine that has other things to do delays most answers, but not all; a link
 // that lingers delays each by a millisecond.

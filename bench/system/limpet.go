@@ -72,7 +72,7 @@ func (s *System) startLimpet(ctx context.Context, p Params) error {
 		if i > 0 {
 			name = fmt.Sprintf("gatewayd-%d", i+1)
 		}
-		gateway := append(append([]string{p.Binaries + "/gatewayd"}, common(last)...), "--listen", net.addr(last, portPublic), "--insecure-no-tls",
+		gateway := append(append([]string{p.Binaries + "/gatewayd"}, common(last)...), "--listen", net.addr(last, portPublic),
 			"--connection-frames", "100000", "--connection-bytes", "100000000", "--heartbeat", "1m", "--join-within", "1m",
 			"--accepts", "1000000", "--admits", "1000000") // storms are to be measured, not paced
 		if p.TLS {
@@ -81,6 +81,8 @@ func (s *System) startLimpet(ctx context.Context, p Params) error {
 				return err
 			}
 			gateway = append(gateway, "--tls-cert", cert, "--tls-key", key)
+		} else {
+			gateway = append(gateway, "--insecure-no-tls")
 		}
 		if err := s.startNode(ctx, p, name, net.addr(last, portOps), nil, gateway); err != nil {
 			return err
