@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is a running child. It dies with this process.
@@ -135,29 +137,26 @@ func (p *Process) Usage() (Usage, error) {
 }
 
 // CPU is the CPU time that the process has used so far.
-func (p *Process) CPU() (time.Duration, error) {
-	u, err := ProcUsage(p.cmd.Process.Pid)
-	return u.CPU, err
+func (p *Process) CPU() (time.Duration, error) { return cpuTime(p.cmd.Process.Pid) }
+
+// cpuTime is the user and system time of a process, of all its threads that are
+// and were. Its clock (clock_getcpuclockid(3)) counts nanoseconds, where
+// /proc/PID/stat has hundredths of a second: a thirtieth of what a quiet server
+// uses while it is looked at.
+func cpuTime(pid int) (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|2), &t); err != nil {
+		return 0, fmt.Errorf("read CPU time: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
-// ticksPerSecond is USER_HZ, the same on every Linux that Go supports.
-const ticksPerSecond = 100
-
-// ProcUsage reads what /proc says of a process.
+// ProcUsage reads what the kernel knows of a process.
 func ProcUsage(pid int) (Usage, error) {
 	var u Usage
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return u, fmt.Errorf("read usage: %w", err)
-	}
-	// The name, in parentheses, may hold anything.
-	f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(f) < 13 {
-		return u, fmt.Errorf("read usage: /proc/%d/stat is short", pid)
-	}
-	for _, s := range f[11:13] { // utime, stime
-		n, _ := strconv.ParseInt(s, 10, 64)
-		u.CPU += time.Duration(n) * time.Second / ticksPerSecond
+	var err error
+	if u.CPU, err = cpuTime(pid); err != nil {
+		return u, err
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
