@@ -83,8 +83,9 @@ func readLimit(root fs.FS, name string) int64 {
 }
 
 const (
-	tidyEvery = 5 * time.Second
-	tidyAbove = 4 << 20 // bytes of garbage that are worth it; as many in an interval are not quiet
+	tidyEvery  = 5 * time.Second
+	tidyAbove  = 1 << 20 // bytes of garbage that are worth it
+	tidyBusily = 4 << 20 // bytes allocated in an interval that are not quiet
 )
 
 // tidy collects what a burst has left behind once it is over: the collector
@@ -102,6 +103,7 @@ func tidy(ctx context.Context) error {
 		}
 		if t.due(readHeap()) {
 			debug.FreeOSMemory()
+			t.done(readHeap())
 		}
 	}
 }
@@ -130,14 +132,13 @@ type tidier struct {
 // due reports whether the process is quiet and has garbage: the last interval
 // saw no collection and little allocation, what came before did.
 func (t *tidier) due(now heap) bool {
-	quiet := now.cycles == t.last.cycles && now.allocated-t.last.allocated < tidyAbove
+	quiet := now.cycles == t.last.cycles && now.allocated-t.last.allocated < tidyBusily
 	if now.cycles != t.last.cycles {
 		t.since = t.last.allocated
 	}
 	t.last = now
-	if !quiet || now.allocated-t.since < max(tidyAbove, now.live/4) {
-		return false
-	}
-	t.since = now.allocated
-	return true
+	return quiet && now.allocated-t.since >= max(tidyAbove, now.live/8)
 }
+
+// done says how things stand after a collection that was due.
+func (t *tidier) done(now heap) { t.last, t.since = now, now.allocated }

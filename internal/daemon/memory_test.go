@@ -59,14 +59,18 @@ func TestTidyWaitsForQuietAndGarbage(t *testing.T) {
 		{heap{1, 2 * mib, 3 * mib}, false},    // starting
 		{heap{1, 2 * mib, 60 * mib}, false},   // busy
 		{heap{1, 2 * mib, 60 * mib}, true},    // quiet, with garbage
-		{heap{2, 30 * mib, 60 * mib}, false},  // that was it
-		{heap{2, 30 * mib, 61 * mib}, false},  // quiet
-		{heap{2, 30 * mib, 61 * mib}, false},  // still
+		{heap{2, 30 * mib, 63 * mib}, false},  // quiet, with little garbage beside what lives
+		{heap{2, 30 * mib, 64 * mib}, true},   // with more
 		{heap{9, 30 * mib, 400 * mib}, false}, // busy, and collected meanwhile
 		{heap{9, 30 * mib, 400 * mib}, true},
+		{heap{10, 2 * mib, 401 * mib}, true}, // every interval
+		{heap{11, 2 * mib, 401 * mib}, false},
 	} {
 		if got := td.due(step.h); got != step.want {
 			t.Errorf("step %d, %+v: %v", i, step.h, got)
+		}
+		if step.want {
+			td.done(heap{step.h.cycles + 1, step.h.live, step.h.allocated})
 		}
 	}
 }
