@@ -9,7 +9,8 @@ import (
 )
 
 // Update changes what this node says of itself. Draining is told at once, load
-// at most every 2 s, and less often in clusters of more than some 30 nodes.
+// at most every 2 s, and less often in clusters of more than some 30 nodes; that
+// CPU and memory sway by less than 5 points of 100 is not told.
 func (m *Members) Update(draining bool, load Load) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -17,11 +18,22 @@ func (m *Members) Update(draining bool, load Load) {
 		m.local.Draining, m.local.Load = draining, load
 		m.announceLocked()
 		poke(m.now)
-	} else if load != m.local.Load {
+	} else if load.tells(m.local.Load) {
 		m.local.Load = load
 		poke(m.soon)
 	}
 }
+
+// sway is from how many points of 100 on a move of CPU or memory is told.
+const sway = 5
+
+// tells reports whether a load is worth a report after another.
+func (l Load) tells(was Load) bool {
+	return l.Rooms != was.Rooms || l.Members != was.Members || l.Full != was.Full ||
+		distance(l.CPU, was.CPU) >= sway || distance(l.Memory, was.Memory) >= sway
+}
+
+func distance(a, b uint8) uint8 { return max(a, b) - min(a, b) }
 
 const (
 	loadEvery  = 2 * time.Second
@@ -56,8 +68,7 @@ func (m *Members) announce(ctx context.Context, g *memberlist.Memberlist) {
 			m.mu.Unlock()
 		}
 		due, next = nil, time.Now().Add(LoadPace(len(m.View().Nodes)))
-		if err := g.UpdateNode(time.Second); err != nil {
-			m.cfg.Log.Debug().Err(err).Msg("metadata waits for gossip")
-		}
+		// It would wait until the news was sent to several. What comes next can't.
+		_ = g.UpdateNode(1)
 	}
 }

@@ -22,3 +22,40 @@ func TestLoadIsPacedWithTheClustersSize(t *testing.T) {
 		}
 	}
 }
+
+// What a host's CPU and memory do while nothing happens is told to nobody.
+func TestSwayIsNotTold(t *testing.T) {
+	m, err := NewMembers(MembersConfig{Name: "a", Boot: 1, Role: RoleHost, Kinds: []string{"chat"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func(l Load) bool {
+		m.Update(false, l)
+		select {
+		case <-m.soon:
+			return true
+		default:
+			return false
+		}
+	}
+	at := Load{Rooms: 3, Members: 100, CPU: 20, Memory: 30}
+	for _, step := range []struct {
+		what string
+		load Load
+		want bool
+	}{
+		{"the first", at, true},
+		{"the same", at, false},
+		{"a little CPU more", Load{Rooms: 3, Members: 100, CPU: 24, Memory: 30}, false},
+		{"a little less", Load{Rooms: 3, Members: 100, CPU: 16, Memory: 26}, false},
+		{"CPU", Load{Rooms: 3, Members: 100, CPU: 25, Memory: 30}, true},
+		{"memory", Load{Rooms: 3, Members: 100, CPU: 25, Memory: 25}, true},
+		{"a member", Load{Rooms: 3, Members: 101, CPU: 25, Memory: 25}, true},
+		{"a room", Load{Rooms: 2, Members: 101, CPU: 25, Memory: 25}, true},
+		{"full", Load{Rooms: 2, Members: 101, CPU: 25, Memory: 25, Full: true}, true},
+	} {
+		if got := told(step.load); got != step.want {
+			t.Errorf("%s: told %v, want %v", step.what, got, step.want)
+		}
+	}
+}
