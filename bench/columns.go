@@ -5,88 +5,153 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
-	"strings"
-	"text/tabwriter"
 )
-
-// column is one of a comparison, whose rows are systems.
-type column struct {
-	head, format string
-	of           func(standing) float64
-}
-
-func (c column) text(v standing) string { return fmt.Sprintf(c.format, c.of(v)) }
 
 var (
-	cpuCost       = column{"CPU s/M", "%.2f", func(v standing) float64 { return v.CPU }}
-	cpuLow        = column{"low", "%.2f", func(v standing) float64 { return v.CPULow }}
-	cpuTop        = column{"top", "%.2f", func(v standing) float64 { return v.CPUTop }}
-	cpuShare      = column{"CPU %", "%.0f", func(v standing) float64 { return v.Share }}
-	starvedRounds = column{"starved", "%.0f", func(v standing) float64 { return float64(v.Starved) }}
-	latenessP99   = column{"late p99 ms", "%.2f", func(v standing) float64 { return v.LateP99 }}
-	inputP50      = column{"input p50 ms", "%.3f", func(v standing) float64 { return v.InputP50 }}
-	inputP99      = column{"p99 ms", "%.3f", func(v standing) float64 { return v.InputP99 }}
-	ticks         = column{"ticks %", "%.2f", func(v standing) float64 { return v.Ticks }}
-	lost          = column{"lost", "%.0f", func(v standing) float64 { return v.Lost }}
-	duplicated    = column{"duplicated", "%.0f", func(v standing) float64 { return v.Duplicated }}
-	costOfJoin    = column{"CPU us/join", "%.0f", func(v standing) float64 { return v.JoinCPU }}
-	joinRate      = column{"joins/s", "%.0f", func(v standing) float64 { return v.Joins }}
-	joinP99       = column{"join p99 ms", "%.1f", func(v standing) float64 { return v.JoinP99 }}
-	memory        = column{"KiB/member", "%.2f", func(v standing) float64 { return v.Anon }}
+	standingCost     = column[standing]{"CPU s/M", "%.2f", func(v standing) float64 { return v.CPU }}
+	standingJoinCost = column[standing]{"CPU us/join", "%.0f", func(v standing) float64 { return v.JoinCPU }}
+	standingJoins    = column[standing]{"joins/s", "%.0f", func(v standing) float64 { return v.Joins }}
+	standingJoinP99  = column[standing]{"join p99 ms", "%.1f", func(v standing) float64 { return v.JoinP99 }}
+	standingMemory   = column[standing]{"KiB/member", "%.2f", func(v standing) float64 { return v.Anon }}
+	standingShare    = column[standing]{"CPU %", "%.0f", func(v standing) float64 { return v.Share }}
 )
 
-// columns are those that say something of a plan.
-func columns(p plan, s []standing) []column {
-	var all []column
-	add := func(c ...column) { all = append(all, c...) }
+// standingGrid has what says something of a plan, with ratios to the baselines
+// that have run.
+func standingGrid(p plan, s []standing) grid {
+	name := func(v standing) string { return v.System }
 	if p.silent() {
-		for _, c := range []column{costOfJoin, joinRate, memory} {
-			add(c)
-			add(beside(s, c)...)
-		}
-		add(joinP99, cpuShare)
-		return all
+		return gridOf(s, name, slices.Concat(
+			beside(s, standingJoinCost), beside(s, standingJoins), beside(s, standingMemory),
+			[]column[standing]{standingJoinP99, standingShare}))
 	}
-	add(cpuCost, cpuLow, cpuTop)
-	add(beside(s, cpuCost)...)
-	for _, c := range []column{latenessP99, inputP50, inputP99, ticks} {
-		if slices.ContainsFunc(s, func(v standing) bool { return c.of(v) != 0 }) {
-			add(c)
-		}
-	}
-	add(lost, duplicated, memory, joinRate, cpuShare)
-	if slices.ContainsFunc(s, func(v standing) bool { return v.Starved > 0 }) {
-		add(starvedRounds)
-	}
-	return all
+	return gridOf(s, name, slices.Concat(beside(s, standingCost), []column[standing]{
+		{"low", "%.2f", func(v standing) float64 { return v.CPULow }},
+		{"top", "%.2f", func(v standing) float64 { return v.CPUTop }},
+		{"late p99 ms", "%.2f", func(v standing) float64 { return some(v.LateP99) }},
+		{"input p50 ms", "%.3f", func(v standing) float64 { return some(v.InputP50) }},
+		{"p99 ms", "%.3f", func(v standing) float64 { return some(v.InputP99) }},
+		{"ticks %", "%.2f", func(v standing) float64 { return some(v.Ticks) }},
+		{"lost", "%.0f", func(v standing) float64 { return v.Lost }},
+		{"duplicated", "%.0f", func(v standing) float64 { return v.Duplicated }},
+		standingMemory, standingJoins, standingShare,
+		{"starved", "%.0f", func(v standing) float64 { return some(float64(v.Starved)) }},
+	}))
 }
 
-// beside are a column's ratios to each baseline that has run.
-func beside(s []standing, c column) []column {
-	var all []column
+// beside is a column, followed by its ratios to each baseline.
+func beside(s []standing, c column[standing]) []column[standing] {
+	all := []column[standing]{c}
 	for _, base := range s {
-		if base.System == "limpet" || c.of(base) == 0 {
-			continue
+		if base.System != "limpet" {
+			all = append(all, column[standing]{"x " + base.System, "%.2f", func(v standing) float64 { return c.of(v) / some(c.of(base)) }})
 		}
-		all = append(all, column{"x " + base.System, "%.2f", func(v standing) float64 { return c.of(v) / c.of(base) }})
 	}
 	return all
 }
 
 func comparison(w io.Writer, p plan, s []standing, rounds int) {
 	fmt.Fprintf(w, "\n%s, %d members, medians of %d interleaved rounds of %s\n", p.Scenario, p.members(), rounds, p.Duration)
-	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(name string, cell func(column) string) {
-		cells := []string{name}
-		for _, c := range columns(p, s) {
-			cells = append(cells, cell(c))
+	standingGrid(p, s).write(w)
+}
+
+// spreadGrid has a run's distributions.
+func spreadGrid(r result) grid {
+	type row struct {
+		name string
+		spread
+	}
+	rows := slices.DeleteFunc([]row{
+		{"tick lateness, ms", r.Lateness}, {r.Plan.inputName() + ", ms", r.Input}, {"join, ms", r.Join},
+	}, func(v row) bool { return v.Count == 0 })
+	return gridOf(rows, func(v row) string { return v.name }, []column[row]{
+		{"p50", "%.3f", func(v row) float64 { return v.P50 / 1e3 }},
+		{"p99", "%.3f", func(v row) float64 { return v.P99 / 1e3 }},
+		{"p99.9", "%.3f", func(v row) float64 { return v.P999 / 1e3 }},
+		{"max", "%.3f", func(v row) float64 { return v.Max / 1e3 }},
+	})
+}
+
+// processGrid has what a run's processes used. Where nothing was delivered, it
+// tells by the second.
+func processGrid(r result) grid {
+	type of = func(process) float64
+	metered := func(f of) of {
+		return func(v process) float64 {
+			if !v.Metered {
+				return math.NaN()
+			}
+			return f(v)
 		}
-		fmt.Fprintf(t, "%s\t\n", strings.Join(cells, "\t"))
 	}
-	row("", func(c column) string { return c.head })
-	for _, v := range s {
-		row(v.System, func(c column) string { return c.text(v) })
+	delivered := func(f of) of {
+		return func(v process) float64 {
+			if r.Deliveries == 0 {
+				return math.NaN()
+			}
+			return f(v)
+		}
 	}
-	t.Flush()
+	return gridOf(r.Processes, func(v process) string { return v.Name }, []column[process]{
+		{"CPU s/M", "%.2f", delivered(func(v process) float64 { return v.CPU })},
+		{"CPU %", "%.1f", func(v process) float64 { return v.CPUShare }},
+		{"RSS MiB", "%.1f", func(v process) float64 { return v.RSSMiB }},
+		{"anon MiB", "%.1f", func(v process) float64 { return v.AnonMiB }},
+		{"anon KiB/member", "%.2f", func(v process) float64 { return v.AnonKiB }},
+		{"allocs/delivery", "%.4f", metered(delivered(func(v process) float64 { return v.Allocs }))},
+		{"allocs/s", "%.0f", metered(func(v process) float64 { return v.AllocRate })},
+		{"GCs", "%.0f", metered(func(v process) float64 { return v.GCs })},
+		{"pause us", "%.0f", metered(func(v process) float64 { return v.GCPauseUS })},
+		{"longest", "%.0f", metered(func(v process) float64 { return v.GCTopUS })},
+		{"GC CPU %", "%.1f", metered(func(v process) float64 { return v.GCPercent })},
+		{"assist us/s", "%.1f", metered(func(v process) float64 { return v.AssistUS })},
+		{"goroutines", "%.0f", metered(func(v process) float64 { return v.Routines })},
+	})
+}
+
+// joinGrid has what joins cost each process.
+func joinGrid(r result) grid {
+	return gridOf(r.JoinCosts, func(v joinCost) string { return v.Name }, []column[joinCost]{
+		{"CPU us/join", "%.1f", func(v joinCost) float64 { return v.CPU }},
+		{"allocs/join", "%.1f", func(v joinCost) float64 { return v.Allocs }},
+		{"KiB/join", "%.2f", func(v joinCost) float64 { return v.Bytes / 1024 }},
+		{"GCs", "%.0f", func(v joinCost) float64 { return v.GCs }},
+		{"GC CPU %", "%.1f", func(v joinCost) float64 { return v.GCPercent }},
+	})
+}
+
+// runGrid has what clients saw of each run.
+func runGrid(all []result) grid {
+	round := map[string]int{}
+	name := func(r result) string {
+		round[r.System]++
+		return fmt.Sprintf("%s, %d", r.System, round[r.System])
+	}
+	columns := []column[result]{
+		{"deliveries", "%.0f", func(r result) float64 { return float64(r.Deliveries) }},
+		{"lost", "%.0f", func(r result) float64 { return float64(r.Lost) }},
+		{"duplicated", "%.0f", func(r result) float64 { return float64(r.Duplicated) }},
+		{"joins/s", "%.0f", func(r result) float64 { return r.JoinsPerSec }},
+	}
+	for _, d := range []struct {
+		head string
+		of   func(result) spread
+	}{
+		{"late", func(r result) spread { return r.Lateness }},
+		{"input", func(r result) spread { return r.Input }},
+		{"join", func(r result) spread { return r.Join }},
+	} {
+		columns = append(columns,
+			column[result]{d.head + " p50 ms", "%.3f", func(r result) float64 { return some(d.of(r).P50 / 1e3) }},
+			column[result]{"p99", "%.3f", func(r result) float64 { return some(d.of(r).P99 / 1e3) }},
+			column[result]{"p99.9", "%.3f", func(r result) float64 { return some(d.of(r).P999 / 1e3) }},
+			column[result]{"max", "%.3f", func(r result) float64 { return some(d.of(r).Max / 1e3) }})
+	}
+	columns = append(columns,
+		column[result]{"CPU %", "%.0f", func(r result) float64 { return r.CPUShare }},
+		column[result]{"load CPU %", "%.0f", func(r result) float64 { return r.LoadCPU }},
+		column[result]{"store CPU %", "%.1f", func(r result) float64 { return some(r.StoreCPU) }})
+	return gridOf(all, name, columns)
 }

@@ -68,16 +68,20 @@ func median(v []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
+func runsOf(system string, all []result) (runs []result) {
+	for _, r := range all {
+		if r.System == system {
+			runs = append(runs, r)
+		}
+	}
+	return runs
+}
+
 // standings are in the order of systems.
 func standings(systems []string, all []result) []standing {
 	var out []standing
 	for _, name := range systems {
-		var runs []result
-		for _, r := range all {
-			if r.System == name {
-				runs = append(runs, r)
-			}
-		}
+		runs := runsOf(name, all)
 		of := func(f func(result) float64) (v []float64) {
 			for _, r := range runs {
 				v = append(v, f(r))

@@ -28,7 +28,7 @@ func TestComparisonShowsWhatAScenarioIsAbout(t *testing.T) {
 		limpet, baseline string
 		heads            []string
 	}{
-		{plan{}, "limpet 8.00 0.00 0.00 2.00 0 0 2.00 5000 0", "rawc 4.00 0.00 0.00 1.00 0 0 0.50 20000 0",
+		{plan{}, "limpet 8.00 2.00 0.00 0.00 0 0 2.00 5000 0", "rawc 4.00 1.00 0.00 0.00 0 0 0.50 20000 0",
 			[]string{"CPU s/M", "x rawc", "lost"}},
 		{plan{Echo: true}, "limpet 160 4.00 5000 0.25 2.00 4.00 0.0 0", "rawc 40 1.00 20000 1.00 0.50 1.00 0.0 0",
 			[]string{"CPU us/join", "x rawc", "joins/s", "KiB/member"}},

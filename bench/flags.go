@@ -15,7 +15,6 @@ import (
 
 	"github.com/limpet-games/limpet/bench/state"
 	"github.com/limpet-games/limpet/bench/system"
-	"github.com/limpet-games/limpet/wire"
 )
 
 // options are flags that are no part of a plan.
@@ -77,7 +76,7 @@ func parse(args []string, p *plan, w io.Writer) (options, error) {
 	f.IntVar(&p.Clients, "clients", p.Clients, "connections")
 	f.IntVar(&p.PerRoom, "per-room", p.PerRoom, "members of a room")
 	f.IntVar(&p.Seats, "seats", p.Seats, "rooms that each connection is in, at most 16")
-	f.Float64Var(&p.Rate, "rate", p.Rate, "inputs a second from each member")
+	f.Float64Var(&p.Rate, "rate", p.Rate, "inputs a second from each member; in the echo scenario by the clock, in place of each when the last is answered")
 	f.IntVar(&p.Tick, "tick", p.Tick, "states a second")
 	f.IntVar(&p.Size, "size", p.Size, "bytes of a state")
 	f.IntVar(&p.Messages, "messages", p.Messages, "states of a tick")
@@ -109,6 +108,9 @@ func parse(args []string, p *plan, w io.Writer) (options, error) {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q (%w)", f.Arg(0), errUsage)
 	}
+	if p.Rate > 0 {
+		p.PingPong = false
+	}
 	if *rooms > 0 {
 		p.PerRoom = (p.members() + *rooms - 1) / *rooms
 	}
@@ -125,7 +127,7 @@ func (p plan) check() error {
 		is, least, top int
 	}{
 		{"clients", p.Clients, 1, 1 << 20}, {"per-room", p.PerRoom, 1, 1 << 20}, {"seats", p.Seats, 1, 16},
-		{"tick", p.Tick, 1, 128}, {"size", p.Size, state.MinSize, wire.MaxPayload}, {"messages", p.Messages, 1, 1 << 10},
+		{"tick", p.Tick, 1, 128}, {"size", p.Size, state.MinSize, maxSize}, {"messages", p.Messages, 1, 1 << 10},
 		{"joining", p.Joining, 1, 1 << 20}, {"gateways", p.Gateways, 1, 100},
 	} {
 		if n.is < n.least || n.is > n.top {

@@ -7,118 +7,89 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"math"
 	"strings"
 )
 
 //go:embed report.html
 var reportText string
 
-var report = template.Must(template.New("report").Funcs(template.FuncMap{
-	"ms":   func(us float64) string { return fmt.Sprintf("%.3f", us/1e3) },
-	"f2":   func(v float64) string { return fmt.Sprintf("%.2f", v) },
-	"f4":   func(v float64) string { return fmt.Sprintf("%.4f", v) },
-	"bars": bars, "curves": curves, "trail": drawTrail,
-}).Parse(reportText))
+var report = template.Must(template.New("report").Parse(reportText))
+
+// plot is a picture with its title.
+type plot struct {
+	Title string
+	Plot  template.HTML
+}
+
+// detail is what the report has of one run's processes.
+type detail struct {
+	Title            string
+	Processes, Joins grid
+	Trail            *trailed
+}
+
+type trailed struct {
+	Plot   template.HTML
+	Growth grid
+}
 
 // page writes a report that needs nothing beside itself.
 func page(w io.Writer, p plan, s []standing, all []result) error {
-	return report.Execute(w, map[string]any{"Plan": p, "Standings": s, "Runs": all, "About": scenarios[p.Scenario].about})
+	return report.Execute(w, map[string]any{
+		"Plan": p, "Members": p.members(), "Rooms": p.rooms(), "Play": p.play(), "About": scenarios[p.Scenario].about,
+		"Standings": standingGrid(p, s), "Bars": barPlots(p, s, all), "Curves": curvePlots(p, all),
+		"Runs": runGrid(all), "Details": details(all),
+	})
 }
 
-var colours = []string{"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b"}
-
-// bars draws each system's CPU per million deliveries with its range.
-func bars(s []standing) template.HTML {
-	top := 0.0
-	for _, v := range s {
-		top = max(top, v.CPUTop)
+func barPlots(p plan, s []standing, all []result) (plots []plot) {
+	add := func(title string, c column[standing], rounds func([]result) []float64) {
+		plots = append(plots, plot{title, bars(title, s, c, all, rounds)})
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 640 %d" role="img" aria-label="CPU seconds per million deliveries">`, 34*len(s)+10)
-	for i, v := range s {
-		y, x := 34*i+8, func(v float64) float64 { return 110 + 450*v/max(top, 1e-9) }
-		fmt.Fprintf(&b, `<text x="100" y="%d" text-anchor="end">%s</text>`, y+16, template.HTMLEscapeString(v.System))
-		fmt.Fprintf(&b, `<rect x="110" y="%d" width="%.1f" height="22" fill="%s"/>`, y, x(v.CPU)-110, colours[i%len(colours)])
-		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#000"/>`, x(v.CPULow), x(v.CPUTop), y+11, y+11)
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d">%.2f</text>`, x(v.CPUTop)+8, y+16, v.CPU)
-	}
-	b.WriteString(`</svg>`)
-	return template.HTML(b.String())
-}
-
-// curves draws the runs' distributions: time over percentile, the tail spread
-// out, time on a logarithmic scale.
-func curves(which string, all []result) template.HTML {
-	pick := func(r result) spread {
-		if which == "input" {
-			return r.Input
+	each := func(of func(result) float64) func([]result) []float64 {
+		return func(runs []result) (v []float64) {
+			for _, r := range runs {
+				v = append(v, of(r))
+			}
+			return v
 		}
-		return r.Lateness
 	}
-	low, top := math.Inf(1), 0.0
+	if p.silent() {
+		add("CPU microseconds a join", standingJoinCost, each(func(r result) float64 { return r.JoinCPU }))
+		add("Joins a second", standingJoins, each(func(r result) float64 { return r.JoinsPerSec }))
+	} else {
+		add("CPU seconds per million deliveries", standingCost, func(runs []result) []float64 { v, _ := cost(runs); return v })
+	}
+	add("Memory, KiB a member", standingMemory, each(func(r result) float64 { return r.AnonKiB }))
+	return plots
+}
+
+func curvePlots(p plan, all []result) (plots []plot) {
+	for _, c := range []struct {
+		title string
+		of    func(result) spread
+	}{
+		{"tick lateness by percentile", func(r result) spread { return r.Lateness }},
+		{p.inputName() + " by percentile", func(r result) spread { return r.Input }},
+		{"join by percentile", func(r result) spread { return r.Join }},
+	} {
+		if drawn := curves(c.title, all, c.of); drawn != "" {
+			plots = append(plots, plot{strings.ToUpper(c.title[:1]) + c.title[1:], drawn})
+		}
+	}
+	return plots
+}
+
+func details(all []result) (out []detail) {
+	round := map[string]int{}
 	for _, r := range all {
-		for _, pt := range pick(r).Curve {
-			low, top = min(low, max(1, pt.US)), max(top, pt.US)
+		round[r.System]++
+		d := detail{Title: fmt.Sprintf("Processes of %s, round %d", r.System, round[r.System]), Processes: processGrid(r)}
+		d.Joins = joinGrid(r)
+		if len(r.Trail) > 0 {
+			d.Trail = &trailed{drawTrail(r.Trail), growthGrid(growths(r.Trail))}
 		}
+		out = append(out, d)
 	}
-	if top == 0 {
-		return ""
-	}
-	lowLog, span := math.Log10(low), max(0.3, math.Log10(top)-math.Log10(low))
-	x := func(q float64) float64 { return 60 + 130*min(4, -math.Log10(max(1e-4, 1-q/100))) }
-	y := func(us float64) float64 { return 230 - 210*(math.Log10(max(low, us))-lowLog)/span }
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 640 260" role="img" aria-label="%s by percentile">`, which)
-	for _, q := range []float64{0, 90, 99, 99.9, 99.99} {
-		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="20" y2="230" stroke="#ddd"/><text x="%.1f" y="248" text-anchor="middle">%g</text>`, x(q), x(q), x(q), q)
-	}
-	for e := math.Floor(lowLog); e <= lowLog+span; e++ {
-		if us := math.Pow(10, e); us >= low {
-			fmt.Fprintf(&b, `<line x1="60" x2="580" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="54" y="%.1f" text-anchor="end">%g ms</text>`, y(us), y(us), y(us)+4, us/1e3)
-		}
-	}
-	seen := map[string]int{}
-	for _, r := range all {
-		if _, ok := seen[r.System]; !ok {
-			seen[r.System] = len(seen)
-			fmt.Fprintf(&b, `<text x="590" y="%d" fill="%s">%s</text>`, 30+16*seen[r.System], colours[seen[r.System]%len(colours)], template.HTMLEscapeString(r.System))
-		}
-		var pts []string
-		for _, pt := range pick(r).Curve {
-			pts = append(pts, fmt.Sprintf("%.1f,%.1f", x(pt.Percentile), y(pt.US)))
-		}
-		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" points="%s"/>`, colours[seen[r.System]%len(colours)], strings.Join(pts, " "))
-	}
-	b.WriteString(`</svg>`)
-	return template.HTML(b.String())
-}
-
-// drawTrail draws each process's anonymous memory over a soak.
-func drawTrail(trail []moment) template.HTML {
-	top, end := 1.0, 1.0
-	for _, m := range trail {
-		end = max(end, m.Seconds)
-		for _, p := range m.Processes {
-			top = max(top, p.AnonMiB)
-		}
-	}
-	var b strings.Builder
-	b.WriteString(`<svg viewBox="0 0 640 260" role="img" aria-label="anonymous memory over time">`)
-	for i := range 5 {
-		y := 230 - 52.5*float64(i)
-		fmt.Fprintf(&b, `<line x1="60" x2="580" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="54" y="%.1f" text-anchor="end">%.0f MiB</text>`, y, y, y+4, top*float64(i)/4)
-	}
-	fmt.Fprintf(&b, `<text x="580" y="248" text-anchor="end">%.0f s</text>`, end)
-	for i, p := range trail[0].Processes {
-		var pts []string
-		for _, m := range trail {
-			pts = append(pts, fmt.Sprintf("%.1f,%.1f", 60+520*m.Seconds/end, 230-210*m.Processes[i].AnonMiB/top))
-		}
-		c := colours[i%len(colours)]
-		fmt.Fprintf(&b, `<text x="590" y="%d" fill="%s">%s</text>`, 30+16*i, c, template.HTMLEscapeString(p.Name))
-		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" points="%s"/>`, c, strings.Join(pts, " "))
-	}
-	b.WriteString(`</svg>`)
-	return template.HTML(b.String())
+	return out
 }

@@ -33,6 +33,7 @@ type result struct {
 	CPU         float64 `json:"cpu_us_per_delivery"` // of all the system's processes; = CPU seconds per million
 	CPUShare    float64 `json:"cpu_percent"`         // of one CPU
 	LoadCPU     float64 `json:"load_cpu_percent"`
+	StoreCPU    float64 `json:"store_cpu_percent"` // of Redis, which counts as none of the system's
 	JoinCPU     float64 `json:"cpu_us_per_join"`
 	AnonKiB     float64 `json:"anon_kib_per_member"` // beyond what the empty system had
 
@@ -46,15 +47,18 @@ type result struct {
 type process struct {
 	Name      string  `json:"name"`
 	CPU       float64 `json:"cpu_us_per_delivery"`
+	CPUShare  float64 `json:"cpu_percent"` // of one CPU
 	RSSMiB    float64 `json:"rss_mib"`
 	AnonMiB   float64 `json:"anon_mib"`
 	AnonKiB   float64 `json:"anon_kib_per_member"`
+	Metered   bool    `json:"metered"` // has the metrics that what follows is from
 	Allocs    float64 `json:"allocs_per_delivery"`
+	AllocRate float64 `json:"allocs_per_second"`
 	GCs       float64 `json:"gc_cycles"`
 	GCPauseUS float64 `json:"gc_pause_us_mean"`
 	GCTopUS   float64 `json:"gc_pause_us_max"` // of the last few hundred, from the start of the process
 	GCPercent float64 `json:"gc_cpu_percent"`  // of its CPU time
-	AssistUS  float64 `json:"gc_assist_us_per_1000_deliveries"`
+	AssistUS  float64 `json:"gc_assist_us_per_second"`
 	Routines  float64 `json:"goroutines"`
 }
 
@@ -104,9 +108,10 @@ func spreadOf(h *hdrhistogram.Histogram) spread {
 
 // sample is what processes had used at one moment.
 type sample struct {
-	at   time.Time
-	all  []system.Usage
-	self system.Usage
+	at    time.Time
+	all   []system.Usage
+	self  system.Usage
+	store time.Duration // of CPU
 }
 
 func (r *result) addLoad(p plan, joined, played load.Stats) {
@@ -155,7 +160,7 @@ func (r *result) addUsage(names []string, empty, before, after, again sample) {
 	for i, name := range names {
 		e, b, a := empty.all[i], before.all[i], after.all[i]
 		p := process{
-			Name: name, CPU: (a.CPU - b.CPU).Seconds() * 1e6 / deliveries,
+			Name: name, CPU: (a.CPU - b.CPU).Seconds() * 1e6 / deliveries, CPUShare: 100 * (a.CPU - b.CPU).Seconds() / wall,
 			RSSMiB: float64(a.RSS) / (1 << 20), AnonMiB: float64(a.Anon) / (1 << 20),
 			AnonKiB: (float64(a.Anon) - float64(e.Anon)) / 1024 / members,
 		}
@@ -163,7 +168,9 @@ func (r *result) addUsage(names []string, empty, before, after, again sample) {
 			grew := func(m string) float64 { return a.Metrics.Sum(m) - b.Metrics.Sum(m) }
 			const mallocs = "go_memstats_mallocs_total"
 			reading := again.all[i].Metrics.Sum(mallocs) - a.Metrics.Sum(mallocs)
-			p.Allocs = max(0, grew(mallocs)-reading) / deliveries
+			p.Metered = true
+			allocs := max(0, grew(mallocs)-reading)
+			p.Allocs, p.AllocRate = allocs/deliveries, allocs/wall
 			p.GCs = grew("go_gc_duration_seconds_count")
 			if p.GCs > 0 {
 				p.GCPauseUS = 1e6 * grew("go_gc_duration_seconds_sum") / p.GCs
@@ -172,15 +179,16 @@ func (r *result) addUsage(names []string, empty, before, after, again sample) {
 			if used := (a.CPU - b.CPU).Seconds(); used > 0 {
 				p.GCPercent = 100 * grew("go_cpu_classes_gc_total_cpu_seconds_total") / used
 			}
-			p.AssistUS = 1e9 * grew("go_cpu_classes_gc_mark_assist_cpu_seconds_total") / deliveries
+			p.AssistUS = 1e6 * grew("go_cpu_classes_gc_mark_assist_cpu_seconds_total") / wall
 			p.Routines = a.Metrics["go_goroutines"]
 		}
 		r.Processes = append(r.Processes, p)
 		r.CPU += p.CPU
 		r.AnonKiB += p.AnonKiB
-		r.CPUShare += 100 * (a.CPU - b.CPU).Seconds() / wall
+		r.CPUShare += p.CPUShare
 	}
 	r.LoadCPU = 100 * (after.self.CPU - before.self.CPU).Seconds() / wall
+	r.StoreCPU = 100 * (after.store - before.store).Seconds() / wall
 	r.addGates(names, before, after)
 }
 

@@ -41,7 +41,7 @@ func (r *runner) run(ctx context.Context, name string, p plan) (result, error) {
 	var failed error
 	clients, err := load.New(load.Config{
 		Protocol: sys.Protocol, Addrs: sys.Addrs, Clients: p.Clients, PerRoom: p.PerRoom, Seats: p.Seats,
-		Rate: p.Rate, Echo: p.PingPong, Slow: p.Slow, Churn: p.Churn, Joining: p.Joining, Sources: p.Sources,
+		Rate: p.Rate, Echo: p.Echo, PingPong: p.PingPong, Slow: p.Slow, Churn: p.Churn, Joining: p.Joining, Sources: p.Sources,
 		TLS: p.TLS,
 		Progress: func(s load.Stats) {
 			r.progress.play(name, s)
@@ -170,6 +170,19 @@ func (s *sample) renew(sys *system.System) error {
 		}
 		s.all[i].CPU = cpu
 	}
+	return s.addOthers(sys)
+}
+
+// addOthers notes what the store and the clients have used.
+func (s *sample) addOthers(sys *system.System) error {
+	s.store = 0
+	for _, p := range sys.Others {
+		cpu, err := p.CPU()
+		if err != nil {
+			return fmt.Errorf("usage of %s: %w", p.Name, err)
+		}
+		s.store += cpu
+	}
 	self, err := system.ProcUsage(os.Getpid())
 	s.self, s.at = self, time.Now()
 	return err
@@ -184,7 +197,5 @@ func take(sys *system.System) (sample, error) {
 		}
 		s.all = append(s.all, u)
 	}
-	self, err := system.ProcUsage(os.Getpid())
-	s.self, s.at = self, time.Now()
-	return s, err
+	return s, s.addOthers(sys)
 }

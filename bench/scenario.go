@@ -10,6 +10,10 @@ import (
 	"time"
 )
 
+// maxSize is of a state: 64 KiB less a byte, as the raw baselines have lengths of
+// 16 bits.
+const maxSize = 1<<16 - 1
+
 // plan is what a run does: a scenario with the flags that change it.
 type plan struct {
 	Scenario string        `json:"scenario"`
@@ -41,9 +45,31 @@ func (p plan) members() int { return p.Clients * p.Seats }
 
 // silent plays have no deliveries: what they are about is the joins, and what
 // members cost that do nothing.
-func (p plan) silent() bool { return p.Echo && !p.PingPong }
+func (p plan) silent() bool { return p.Echo && !p.PingPong && p.Rate == 0 }
 
 func (p plan) rooms() int { return max(1, (p.members()+p.PerRoom-1)/p.PerRoom) }
+
+// play says what members and rooms do.
+func (p plan) play() string {
+	inputs := fmt.Sprintf("%g inputs/s each", p.Rate)
+	switch {
+	case p.silent():
+		return "no inputs, no ticks"
+	case p.PingPong:
+		return "an input whenever the last was answered"
+	case p.Echo:
+		return inputs + ", each answered"
+	}
+	return fmt.Sprintf("%s, %d x %d bytes at %d Hz", inputs, p.Messages, p.Size, p.Tick)
+}
+
+// inputName is what the latency of an input is called.
+func (p plan) inputName() string {
+	if p.Echo {
+		return "round trip"
+	}
+	return "input to state"
+}
 
 type scenario struct {
 	about string
@@ -67,8 +93,8 @@ var scenarios = map[string]scenario{
 		plan{Clients: 500, PerRoom: 50, Rate: 20, Churn: 20, Watch: true, Duration: 10 * time.Minute}},
 	"slow": {"the arena with 1 % of the clients that hardly read",
 		plan{Clients: 1000, PerRoom: 50, Rate: 20, Slow: 0.01}},
-	"bigstate": {"four rooms of 50, a 60,000-byte state at 2 Hz",
-		plan{Clients: 200, PerRoom: 50, Rate: 2, Tick: 2, Size: 60_000}},
+	"bigstate": {"four rooms of 50, a full state of 64 KiB at 2 Hz",
+		plan{Clients: 200, PerRoom: 50, Rate: 2, Tick: 2, Size: maxSize}},
 	"manyrooms": {"20,000 rooms of one member, ten rooms a connection, 1 Hz",
 		plan{Clients: 2000, PerRoom: 1, Seats: 10, Rate: 0, Tick: 1, Size: 64, Joining: 8}},
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/limpet-games/limpet/bench/system"
@@ -87,14 +86,17 @@ func growths(trail []moment) (all []growth) {
 
 // growthTable prints what a soak is for.
 func growthTable(w io.Writer, trail []moment) {
-	all := growths(trail)
-	if all == nil {
-		return
+	if all := growths(trail); all != nil {
+		growthGrid(all).write(w)
 	}
-	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\tfirst third\tlast third\tgrew %%\tlow\ttop\t\n")
-	for _, g := range all {
-		fmt.Fprintf(t, "%s %s\t%.1f\t%.1f\t%+.1f\t%.1f\t%.1f\t\n", g.Process, g.What, g.Early, g.Late, g.percent(), g.Low, g.Top)
-	}
-	t.Flush()
+}
+
+func growthGrid(all []growth) grid {
+	return gridOf(all, func(g growth) string { return g.Process + " " + g.What }, []column[growth]{
+		{"first third", "%.1f", func(g growth) float64 { return g.Early }},
+		{"last third", "%.1f", func(g growth) float64 { return g.Late }},
+		{"grew %", "%+.1f", growth.percent},
+		{"low", "%.1f", func(g growth) float64 { return g.Low }},
+		{"top", "%.1f", func(g growth) float64 { return g.Top }},
+	})
 }

@@ -26,6 +26,8 @@ type Seat struct {
 	handle uint32
 	next   uint64 // number of the last input, as the protocol counts
 	number uint32 // of the last input, as its payload counts
+	answer uint32 // number of the last input that was answered, in an echo room
+	due    int64  // of the last input, ns
 	last   uint64 // number of the last state
 	joined bool
 }

@@ -12,7 +12,8 @@ type Config struct {
 	PerRoom  int     // memberships in a room
 	Seats    int     // rooms that each client joins; default 1
 	Rate     float64 // inputs a second of each membership
-	Echo     bool    // each answer brings the next input instead
+	Echo     bool    // rooms answer each input and have no states
+	PingPong bool    // each answer brings the next input
 	Slow     float64 // share of the clients that hardly read once joined
 	Churn    float64 // connections a second that end and come again
 	Joining  int     // connections that are made at once; default 64

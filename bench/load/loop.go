@@ -108,6 +108,7 @@ func (l *Loop) Play(ctx context.Context, d time.Duration) (Stats, error) {
 		l.report(began, true)
 	}
 	l.measuring = false
+	l.unanswered()
 	l.stats.For, l.stats.Joined = time.Since(began), l.seats
 	return l.stats, nil
 }
@@ -136,7 +137,7 @@ func (l *Loop) CatchUp(ctx context.Context, d time.Duration) error {
 // begin sets up the schedule, and the share of the clients that is slow.
 func (l *Loop) begin(now time.Time) {
 	every := pingEvery
-	if l.cfg.Rate > 0 && !l.cfg.Echo {
+	if l.cfg.Rate > 0 {
 		every = time.Duration(float64(time.Second) / l.cfg.Rate)
 	}
 	l.pace = pace{start: now, every: every, n: len(l.clients)}
@@ -147,7 +148,7 @@ func (l *Loop) begin(now time.Time) {
 		syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10)
 		l.watch(c, 0)
 	}
-	if l.cfg.Echo {
+	if l.cfg.PingPong {
 		for i := range l.clients {
 			l.input(&l.clients[i], now.UnixNano())
 		}
@@ -181,7 +182,7 @@ func (l *Loop) sendDue(now time.Time) {
 		case c.fd < 0 || c.waiting > 0:
 		case c.deaf:
 			l.trickle(c)
-		case l.cfg.Rate > 0 && !l.cfg.Echo:
+		case l.cfg.Rate > 0:
 			l.input(c, due.UnixNano())
 		default:
 			l.send(c, l.cfg.Protocol.Ping(l.scratch[:0]))
@@ -203,6 +204,7 @@ func (l *Loop) input(c *Client, due int64) {
 	for i := range c.seats {
 		s := &c.seats[i]
 		s.number++
+		s.due = due
 		state.PutInput(payload[:], state.Echo{Slot: s.slot, Number: s.number, Sent: due})
 		b = l.cfg.Protocol.Input(b, s, payload[:])
 		l.stats.Inputs++
@@ -225,15 +227,47 @@ func (l *Loop) joined(c *Client, s *Seat) {
 	}
 }
 
+// answer is what an echo room sends in place of states.
+func (l *Loop) answer(c *Client, s *Seat, p []byte, now int64) {
+	e, ok := state.Input(p)
+	switch {
+	case !ok:
+		l.failure = errors.New("an answer is malformed")
+		return
+	case e.Number <= s.answer:
+		l.stats.Duplicated++
+		return
+	case e.Sent >= l.pace.start.UnixNano(): // and not of the play before
+		l.stats.Lost += uint64(e.Number - s.answer - 1)
+		l.stats.Deliveries++
+		record(l.stats.Input, now-e.Sent)
+	}
+	s.answer = e.Number
+	if l.cfg.PingPong && l.measuring && e.Number == s.number {
+		l.input(c, now)
+	}
+}
+
+// unanswered counts as lost what no later answer shows to be.
+func (l *Loop) unanswered() {
+	const late = time.Second
+	if !l.cfg.Echo {
+		return
+	}
+	for i := range l.clients {
+		for k := range l.clients[i].seats {
+			if s := &l.clients[i].seats[k]; s.joined && time.Now().UnixNano()-s.due > int64(late) {
+				l.stats.Lost += uint64(s.number - s.answer)
+			}
+		}
+	}
+}
+
 // state is told by protocols: a state or, in an echo room, an answer.
 func (l *Loop) state(c *Client, s *Seat, p []byte) {
 	now := time.Now().UnixNano()
 	if l.cfg.Echo {
-		if e, ok := state.Input(p); ok && l.measuring && e.Number == s.number {
-			l.stats.Deliveries++
-			record(l.stats.Input, now-e.Sent)
-			l.input(c, now)
-		}
+		l.answer(c, s, p, now)
 		return
 	}
 	began, seq, echoes, ok := state.Head(p)
@@ -349,7 +383,8 @@ func (l *Loop) connect(c *Client) error {
 	c.began, c.waiting = time.Now().UnixNano(), len(c.seats)
 	rand.Read(c.instance[:])
 	for i := range c.seats {
-		c.seats[i].joined, c.seats[i].last, c.seats[i].next = false, 0, 0
+		s := &c.seats[i]
+		s.joined, s.last, s.next, s.answer = false, 0, 0, s.number
 	}
 	l.joining++
 	c.out = l.cfg.Protocol.Greet(nil, c)

@@ -45,7 +45,7 @@ func (s *System) startLimpet(ctx context.Context, p Params) error {
 		if err != nil {
 			return err
 		}
-		s.others = append(s.others, redis)
+		s.Others = append(s.Others, redis)
 		if err := redis.awaitPort(ctx, net.addr(2, portRedis)); err != nil {
 			return err
 		}

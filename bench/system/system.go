@@ -37,12 +37,12 @@ type System struct {
 	Addrs    []netip.AddrPort
 	Protocol load.Protocol
 	Procs    []*Process // measured
-	others   []*Process
+	Others   []*Process // the store
 }
 
 // Stop ends all processes.
 func (s *System) Stop() {
-	for _, p := range append(s.Procs, s.others...) {
+	for _, p := range append(s.Procs, s.Others...) {
 		p.stop()
 	}
 }
