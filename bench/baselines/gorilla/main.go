@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/limpet-games/limpet/bench/state"
+	"github.com/limpet-games/limpet/internal/daemon"
 )
 
 var (
@@ -49,7 +50,7 @@ func main() {
 	flag.Parse()
 	s := &server{rooms: map[string]*room{}}
 	if *ops != "" {
-		http.Handle("/metrics", promhttp.Handler())
+		http.Handle("/metrics", promhttp.HandlerFor(daemon.NewRegistry("gorilla"), promhttp.HandlerOpts{})) // the same as gatewayd's
 		go func() { log.Fatal(http.ListenAndServe(*ops, nil)) }()
 	}
 	if *cert != "" {
