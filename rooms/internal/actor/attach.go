@@ -103,9 +103,8 @@ func (r *Room) admit(p Port, a peer.Attach) {
 		Kind: EntryJoin, Member: a.Member, Generation: a.Generation, Instance: a.Instance, User: a.User, Data: a.Data,
 		Claims: a.Claims,
 	})
-	m := r.newMember(a.Member, a.User)
+	m := r.newMember(a.Member, newPass(a.User, bytes.Clone(a.Claims), seatOf(a.Claims)))
 	m.gen, m.instance, m.joined = a.Generation, a.Instance, r.seq
-	m.claims, m.seat = bytes.Clone(a.Claims), seatOf(a.Claims)
 	m.delta = -int64(r.toAll)
 	r.enlist(m)
 	r.joiner = m
@@ -183,7 +182,7 @@ func (r *Room) take(p Port, m *member, a peer.Attach) {
 
 // seat binds a member to p, greets it, and tells the handler.
 func (r *Room) seat(p Port, m *member, greet func(), resync bool) {
-	follows, wasAway := r.awaited(m), r.away.has(m)
+	follows, wasAway := r.awaited(m), m.away != nil
 	r.unbind(m)
 	r.away.remove(m)
 	r.bind(m, p)
@@ -217,9 +216,10 @@ func (r *Room) hold(m *member, gen wire.Generation, i wire.Instance, claims []by
 	if m.gen != gen || m.instance != i {
 		r.dirty = true
 	}
-	m.gen, m.asked = gen, 0
-	if !bytes.Equal(m.claims, claims) {
-		m.claims = bytes.Clone(claims)
+	m.gen = gen
+	delete(r.gaps, m.id)
+	if !bytes.Equal(m.pass.claims, claims) {
+		m.pass = newPass(m.pass.user, bytes.Clone(claims), m.pass.seat)
 	}
 	if m.instance != i {
 		m.instance, m.applied, m.durable = i, 0, 0

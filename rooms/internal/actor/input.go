@@ -107,10 +107,13 @@ func (r *Room) due(now time.Time, p Port, w peer.Who, n wire.Input) *member {
 // to be answered: all the inputs behind a gap arrive one by one.
 func (r *Room) expect(m *member) {
 	next := m.applied + 1
-	if m.asked == next && r.wall.Sub(m.askedAt) < askAgain {
+	if g := r.gaps[m.id]; g.next == next && r.wall.Sub(g.at) < askAgain {
 		return
 	}
-	m.asked, m.askedAt = next, r.wall
+	if r.gaps == nil {
+		r.gaps = map[wire.MemberID]gap{}
+	}
+	r.gaps[m.id] = gap{next, r.wall}
 	r.tell(m, wire.Expect{Handle: m.port.handle, Next: next}.Append(r.scratch[:0]))
 }
 

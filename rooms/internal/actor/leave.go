@@ -136,8 +136,7 @@ func (r *Room) drop(m *member) {
 }
 
 func (r *Room) setAway(m *member) {
-	m.since = r.now
-	r.away.add(m)
+	r.away.add(m, r.now)
 }
 
 // Kick removes a member. It hears of that once the removal is durable.

@@ -7,7 +7,8 @@ import (
 	"github.com/limpet-games/limpet/wire"
 )
 
-// member is one membership's record.
+// member is one membership's record. There are many, and most do nothing: what
+// few of them need is behind pointers.
 type member struct {
 	// What each input and ack looks at comes first, close together.
 	id       wire.MemberID
@@ -15,32 +16,44 @@ type member struct {
 	gen      wire.Generation // of the connection that holds it
 	proved   wire.Generation // the highest that its client is known to have heard of
 	applied  wire.Input
-	unacked  bool // waits in acks.dirty
-	gone     bool
-	instance wire.Instance
 	durable  wire.Input
-	delta    int64 // its count of reliable messages, less the room's toAll
+	delta    int64  // its count of reliable messages, less the room's toAll
+	stamp    uint64 // marks the members of an audience
+	slot     int32  // in port.members
+	unacked  bool   // waits in acks.dirty
+	gone     bool
 	room     *Room
-
-	user   string
-	claims []byte   // of the connection that holds it
-	seat   string   // the only one that its token allowed when it joined, "" for any; taken by nobody else
-	joined wire.Seq // the room's sequence when it joined
-	slot   int      // in port.members
-	but    allBut   // AllBut(this member)
-
-	asked   wire.Input // the input last asked for by Expect
-	askedAt time.Time
-
-	since      time.Time // dropped since
-	prev, next *member   // in the room's awayList
-	stamp      uint64    // marks the members of an audience
+	instance wire.Instance
+	joined   wire.Seq // the room's sequence when it joined
+	pass     *pass    // not to be changed
+	away     *absence // nil: it is not in the room's awayList
 }
 
-func (r *Room) newMember(id wire.MemberID, user string) *member {
-	m := &member{room: r, id: id, user: user}
-	m.but.m = m
-	return m
+// pass is what a member's token said of it.
+type pass struct {
+	user   string
+	claims []byte // of the connection that holds the member
+	seat   string // the only one allowed when it joined, "" for any; taken by nobody else
+}
+
+// anonymous is the pass of those of whom nothing was said.
+var anonymous pass
+
+func newPass(user string, claims []byte, seat string) *pass {
+	if user == "" && len(claims) == 0 && seat == "" {
+		return &anonymous
+	}
+	return &pass{user, claims, seat}
+}
+
+// gap is the input that a member was last asked for, by Expect.
+type gap struct {
+	next wire.Input
+	at   time.Time
+}
+
+func (r *Room) newMember(id wire.MemberID, p *pass) *member {
+	return &member{room: r, id: id, pass: p}
 }
 
 // count is how many reliable messages have been addressed to the member.
@@ -66,6 +79,7 @@ func (r *Room) strike(m *member) {
 	m.gone = true
 	r.holes++
 	delete(r.members, m.id)
+	delete(r.gaps, m.id)
 	r.away.remove(m)
 	r.unbind(m)
 	r.forgetPoison(m.id)
@@ -110,13 +124,13 @@ func (r *Room) own(m rooms.Member) *member {
 func (m *member) ID() rooms.MemberID { return rooms.MemberID(m.id) }
 
 // User is the name under which the member was admitted.
-func (m *member) User() string { return m.user }
+func (m *member) User() string { return m.pass.user }
 
 // Claims is what the token of the member's connection says.
-func (m *member) Claims() []byte { return m.claims }
+func (m *member) Claims() []byte { return m.pass.claims }
 
 // Seat is the one that its token allowed.
-func (m *member) Seat() string { return m.seat }
+func (m *member) Seat() string { return m.pass.seat }
 
 // Connected is false while the member's connection is lost.
 func (m *member) Connected() bool { return m.port != nil || m.room.joiner == m }
@@ -128,40 +142,45 @@ type awayList struct {
 	n           int
 }
 
-func (l *awayList) add(m *member) {
+// absence is a dropped member's place in the list.
+type absence struct {
+	since      time.Time
+	prev, next *member
+}
+
+func (l *awayList) add(m *member, since time.Time) {
 	l.n++
-	m.prev, m.next = l.last, nil
+	m.away = &absence{since: since, prev: l.last}
 	if l.last == nil {
 		l.first = m
 	} else {
-		l.last.next = m
+		l.last.away.next = m
 	}
 	l.last = m
 }
 
-func (l *awayList) has(m *member) bool { return l.first == m || m.prev != nil }
-
 func (l *awayList) remove(m *member) {
-	if !l.has(m) {
+	a := m.away
+	if a == nil {
 		return
 	}
 	l.n--
-	if m.prev == nil {
-		l.first = m.next
+	if a.prev == nil {
+		l.first = a.next
 	} else {
-		m.prev.next = m.next
+		a.prev.away.next = a.next
 	}
-	if m.next == nil {
-		l.last = m.prev
+	if a.next == nil {
+		l.last = a.prev
 	} else {
-		m.next.prev = m.prev
+		a.next.away.prev = a.prev
 	}
-	m.prev, m.next = nil, nil
+	m.away = nil
 }
 
 func (l *awayList) next(grace time.Duration) time.Time {
 	if l.first == nil {
 		return time.Time{}
 	}
-	return l.first.since.Add(grace)
+	return l.first.away.since.Add(grace)
 }

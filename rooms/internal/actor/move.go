@@ -102,12 +102,12 @@ func (r *Room) packLife(b *baggage, now time.Time) {
 		e := r.kept.entries[(r.kept.first+i)%len(r.kept.entries)]
 		b.Log = append(b.Log, packedEntry{Audience: e.aud, Listed: e.named, Record: r.kept.buf[e.off : e.off+e.size]})
 	}
-	for m := r.away.first; m != nil; m = m.next {
-		b.Away = append(b.Away, packedAway{ID: m.id, For: int64(now.Sub(m.since))})
+	for m := r.away.first; m != nil; m = m.away.next {
+		b.Away = append(b.Away, packedAway{ID: m.id, For: int64(now.Sub(m.away.since))})
 	}
 	for _, m := range r.order {
-		if !m.gone && m.port != nil && len(m.claims) > 0 {
-			b.Claims = append(b.Claims, packedClaims{ID: m.id, Claims: m.claims})
+		if !m.gone && m.port != nil && len(m.pass.claims) > 0 {
+			b.Claims = append(b.Claims, packedClaims{ID: m.id, Claims: m.pass.claims})
 		}
 	}
 }
@@ -166,24 +166,25 @@ func (r *Room) unpackLog(b *baggage) error {
 // unpackMembers tells those who were dropped before the move from those whose
 // gateways are about to follow it. Restoring has put all in the away list.
 func (r *Room) unpackMembers(b *baggage) {
-	var dropped awayList
+	dropped := make(map[*member]bool, len(b.Away))
 	for _, a := range b.Away {
 		m := r.members[a.ID]
-		if m == nil || !r.away.has(m) {
+		if m == nil || m.away == nil {
 			continue
 		}
 		r.away.remove(m)
-		m.since = r.now.Add(-min(time.Duration(max(a.For, 0)), r.cfg.Kind.Grace))
-		dropped.add(m)
+		r.away.add(m, r.now.Add(-min(time.Duration(max(a.For, 0)), r.cfg.Kind.Grace)))
+		dropped[m] = true
 	}
-	for m := r.away.first; m != nil; m = r.away.first {
-		r.away.remove(m)
-		r.bind(m, limbo{})
+	for _, m := range r.order {
+		if m.away != nil && !dropped[m] {
+			r.away.remove(m)
+			r.bind(m, limbo{})
+		}
 	}
-	r.away = dropped
 	for _, c := range b.Claims {
 		if m := r.members[c.ID]; m != nil {
-			m.claims = c.Claims
+			m.pass = newPass(m.pass.user, c.Claims, m.pass.seat)
 		}
 	}
 }

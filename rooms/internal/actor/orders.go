@@ -68,10 +68,10 @@ func (r *Room) Roll(most int) []MemberInfo {
 			break
 		}
 		i := MemberInfo{
-			ID: own.id, User: own.user, Generation: own.gen, Applied: own.applied, Durable: own.durableInput(), Connected: own.Connected(),
+			ID: own.id, User: own.pass.user, Generation: own.gen, Applied: own.applied, Durable: own.durableInput(), Connected: own.Connected(),
 		}
-		if !i.Connected && !own.since.IsZero() {
-			i.Away = max(0, r.wall.Sub(own.since).Seconds())
+		if own.away != nil {
+			i.Away = max(0, r.wall.Sub(own.away.since).Seconds())
 		}
 		list = append(list, i)
 	}

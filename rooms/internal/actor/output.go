@@ -48,8 +48,9 @@ type target struct {
 // everyone is All().
 type everyone struct{ r *Room }
 
-// allBut is AllBut(m). It lives in m, so that making one costs nothing.
-type allBut struct{ m *member }
+// allBut is AllBut of a member. It is the member's own record, so that making
+// one costs nothing.
+type allBut member
 
 // only is Only of several members.
 type only struct {
@@ -63,7 +64,7 @@ func (r *Room) All() rooms.Audience { return &r.all }
 // AllBut is every member but m.
 func (r *Room) AllBut(m rooms.Member) rooms.Audience {
 	if own := r.own(m); own != nil {
-		return &own.but
+		return (*allBut)(own)
 	}
 	return &r.all
 }
@@ -85,7 +86,7 @@ func (r *Room) Only(ms ...rooms.Member) rooms.Audience {
 }
 
 func (a *everyone) target() target { return target{aud: peer.ToAll} }
-func (a *allBut) target() target   { return target{aud: peer.ToAllBut, one: a.m} }
+func (a *allBut) target() target   { return target{aud: peer.ToAllBut, one: (*member)(a)} }
 func (a *only) target() target     { return target{aud: peer.ToOnly, some: a.ms} }
 func (m *member) target() target   { return target{aud: peer.ToOnly, one: m} }
 
@@ -93,9 +94,9 @@ func (a *everyone) Send(p []byte)               { a.r.send(wire.TypeMessage, 0, 
 func (a *everyone) Latest(key uint32, p []byte) { a.r.send(wire.TypeLatest, key, a.target(), p) }
 func (a *everyone) Ephemeral(p []byte)          { a.r.send(wire.TypeEphemeral, 0, a.target(), p) }
 
-func (a *allBut) Send(p []byte)               { a.m.room.send(wire.TypeMessage, 0, a.target(), p) }
-func (a *allBut) Latest(key uint32, p []byte) { a.m.room.send(wire.TypeLatest, key, a.target(), p) }
-func (a *allBut) Ephemeral(p []byte)          { a.m.room.send(wire.TypeEphemeral, 0, a.target(), p) }
+func (a *allBut) Send(p []byte)               { a.room.send(wire.TypeMessage, 0, a.target(), p) }
+func (a *allBut) Latest(key uint32, p []byte) { a.room.send(wire.TypeLatest, key, a.target(), p) }
+func (a *allBut) Ephemeral(p []byte)          { a.room.send(wire.TypeEphemeral, 0, a.target(), p) }
 
 func (a *only) Send(p []byte)               { a.r.send(wire.TypeMessage, 0, a.target(), p) }
 func (a *only) Latest(key uint32, p []byte) { a.r.send(wire.TypeLatest, key, a.target(), p) }

@@ -25,7 +25,7 @@ func (r *Room) bind(m *member, p Port) {
 		r.ports[p] = q
 		r.portList = append(r.portList, q)
 	}
-	m.port, m.slot = q, len(q.members)
+	m.port, m.slot = q, int32(len(q.members))
 	q.members = append(q.members, m)
 }
 

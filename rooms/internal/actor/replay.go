@@ -164,8 +164,8 @@ func (r *Room) startAgain(e *Entry) error {
 		*r.source = *rand.NewPCG(e.Seed, seedStream)
 		r.labels = e.Labels
 	}
-	for m := r.away.first; m != nil; m = m.next {
-		m.since = e.Now
+	for m := r.away.first; m != nil; m = m.away.next {
+		m.away.since = e.Now
 	}
 	r.succeedEpoch(e.Epoch)
 	r.ticks.open(r)

@@ -96,7 +96,8 @@ type Room struct {
 	journal
 	barriers []barrier
 	away     awayList
-	quiet    time.Time // when members who have not followed a move count as dropped, zero: none
+	gaps     map[wire.MemberID]gap // of members whose inputs have gaps; nil before the first
+	quiet    time.Time             // when members who have not followed a move count as dropped, zero: none
 	unseen   unseen
 	changed  bool // what Listing tells
 	store    bool // durable acks run
@@ -200,8 +201,8 @@ func (r *Room) begins(now time.Time) error {
 	}
 	r.record(e)
 	if r.cfg.Baggage == nil { // a move leaves graces as they are
-		for m := r.away.first; m != nil; m = m.next {
-			m.since = r.now
+		for m := r.away.first; m != nil; m = m.away.next {
+			m.away.since = r.now
 		}
 	}
 	r.succeedEpoch(r.cfg.Epoch)

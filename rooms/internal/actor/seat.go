@@ -30,7 +30,7 @@ func (r *Room) taken(seat string) *wire.Error {
 		return nil
 	}
 	for _, m := range r.order {
-		if !m.gone && m.seat == seat {
+		if !m.gone && m.pass.seat == seat {
 			return wire.Refuse(wire.CodeRoomFull, "somebody has the seat that the token names")
 		}
 	}
@@ -39,7 +39,7 @@ func (r *Room) taken(seat string) *wire.Error {
 
 // astray says why a member's new connection is not for its seat.
 func (m *member) astray(a peer.Attach) *wire.Error {
-	if seat := seatOf(a.Claims); seat != "" && seat != m.seat {
+	if seat := seatOf(a.Claims); seat != "" && seat != m.pass.seat {
 		return wire.Refuse(wire.CodeUnauthorized, "the token is for another seat")
 	}
 	return nil
@@ -54,8 +54,8 @@ type savedSeat struct {
 
 func (r *Room) seats() (all []savedSeat) {
 	for _, m := range r.order {
-		if !m.gone && m.seat != "" {
-			all = append(all, savedSeat{ID: m.id, Seat: m.seat})
+		if !m.gone && m.pass.seat != "" {
+			all = append(all, savedSeat{ID: m.id, Seat: m.pass.seat})
 		}
 	}
 	return all
@@ -64,7 +64,7 @@ func (r *Room) seats() (all []savedSeat) {
 func (r *Room) restoreSeats(all []savedSeat) {
 	for _, s := range all {
 		if m := r.members[s.ID]; m != nil && len(s.Seat) <= peer.MaxClaims {
-			m.seat = s.Seat
+			m.pass = newPass(m.pass.user, m.pass.claims, s.Seat)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func (r *Room) contents() *saved {
 	for _, m := range r.order {
 		if !m.gone {
 			s.Members = append(s.Members, savedMember{
-				ID: m.id, User: m.user, Gen: m.gen, Proved: m.proved, Instance: m.instance[:],
+				ID: m.id, User: m.pass.user, Gen: m.gen, Proved: m.proved, Instance: m.instance[:],
 				Applied: m.applied, Count: m.count(), Joined: m.joined,
 			})
 		}
@@ -193,11 +193,11 @@ func (r *Room) recordLife(s *saved) {
 	for _, m := range r.order {
 		if !m.gone && m.port != nil {
 			l.Connected = append(l.Connected, m.id)
-			l.Claims = append(l.Claims, m.claims)
+			l.Claims = append(l.Claims, m.pass.claims)
 		}
 	}
-	for m := r.away.first; m != nil; m = m.next {
-		l.Away = append(l.Away, savedAway{ID: m.id, Since: m.since.UnixNano()})
+	for m := r.away.first; m != nil; m = m.away.next {
+		l.Away = append(l.Away, savedAway{ID: m.id, Since: m.away.since.UnixNano()})
 	}
 	s.Live = l
 }
@@ -307,7 +307,7 @@ func (r *Room) restoreLife(s *saved) error {
 		}
 		r.away.remove(m)
 		if i < len(l.Claims) && len(l.Claims[i]) > 0 {
-			m.claims = l.Claims[i]
+			m.pass = newPass(m.pass.user, l.Claims[i], m.pass.seat)
 		}
 		r.bind(m, limbo{})
 	}
@@ -317,8 +317,7 @@ func (r *Room) restoreLife(s *saved) error {
 			return fmt.Errorf("dropped member %d: not one, or connected", a.ID)
 		}
 		r.away.remove(m)
-		m.since = time.Unix(0, a.Since)
-		r.away.add(m)
+		r.away.add(m, time.Unix(0, a.Since))
 	}
 	return nil
 }
@@ -333,7 +332,7 @@ func (r *Room) restoreMembers(list []savedMember) error {
 		case s.Applied > maxInput || s.Joined > r.seq || s.Gen > 3<<30:
 			return fmt.Errorf("member %d: counters out of range", s.ID)
 		}
-		m := r.newMember(s.ID, s.User)
+		m := r.newMember(s.ID, newPass(s.User, nil, ""))
 		if err := instance(&m.instance, s.Instance); err != nil {
 			return fmt.Errorf("member %d: %w", s.ID, err)
 		}

@@ -1,0 +1,13 @@
+package actor
+
+import (
+	"testing"
+	"unsafe"
+)
+
+// There may be hundreds of thousands of members on a host.
+func TestMemberIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(member{}); n > 112 {
+		t.Errorf("a member takes %d bytes, want at most 112", n)
+	}
+}
