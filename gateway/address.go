@@ -197,14 +197,22 @@ func (g *Gateway) believed(a netip.Addr) bool {
 	return slices.ContainsFunc(g.cfg.Proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// clientAddr is where a request comes from: the peer, or behind proxies that
-// are believed the last address that none of them has.
-func (g *Gateway) clientAddr(r *http.Request) netip.Addr {
+// requestPeer is the peer of a request to the HTTP server.
+func requestPeer(r *http.Request) netip.Addr {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
 	}
-	client := at.Addr().Unmap().WithZone("")
+	return at.Addr().Unmap()
+}
+
+// clientAddr is where a request of peer comes from: that, or behind proxies that
+// are believed the last address that none of them has.
+func (g *Gateway) clientAddr(peer netip.Addr, r *http.Request) netip.Addr {
+	client := peer.WithZone("")
+	if !g.believed(client) {
+		return client
+	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		if !g.believed(client) {

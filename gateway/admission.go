@@ -119,30 +119,38 @@ func (p paced) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !p.g.addresses.roomFor(p.g.peerOf(nc)) {
-			nc.Close()
-			continue
-		}
-		wait := p.g.admission.door(time.Now())
-		if wait == 0 {
+		if p.admit(peerAddr(nc.RemoteAddr())) {
 			return nc, nil
 		}
-		p.g.metrics.acceptsPaced.Inc()
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-p.done:
-			t.Stop()
-		}
-		return nc, nil
+		nc.Close()
 	}
 }
 
-// peerOf is the address that a connection counts for, none where a proxy that
-// is believed makes it for others.
-func (g *Gateway) peerOf(nc net.Conn) (from netip.Addr) {
-	if from = peerAddr(nc.RemoteAddr()); g.believed(from) {
+// admit waits until a connection that has been taken may go on. False: its address
+// may not have it.
+func (p paced) admit(peer netip.Addr) bool {
+	if !p.g.addresses.roomFor(p.g.accountOf(peer)) {
+		return false
+	}
+	wait := p.g.admission.door(time.Now())
+	if wait == 0 {
+		return true
+	}
+	p.g.metrics.acceptsPaced.Inc()
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-p.done:
+	}
+	return true
+}
+
+// accountOf is the address that a connection of peer counts for, none where a
+// proxy that is believed makes it for others.
+func (g *Gateway) accountOf(peer netip.Addr) netip.Addr {
+	if g.believed(peer) {
 		return netip.Addr{}
 	}
-	return from
+	return peer
 }

@@ -16,7 +16,7 @@ import (
 func TestReadingOnALoopDoesNotAllocate(t *testing.T) {
 	p := newPath(t, 1)
 	c := p.conns[0]
-	c.looped, c.greeted = true, true
+	c.looped, c.caller = true, nil
 	l := &p.g.limits
 	l.Reads, l.Bytes, l.Frames = 1e6, 1e9, 1e6
 	frame := clientFrame(0x82, wire.InputFrame{Handle: p.route.handle, N: 1, Payload: make([]byte, 32)}.Append(nil))

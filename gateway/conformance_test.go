@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -436,16 +437,18 @@ func TestConformanceAtOnce(t *testing.T) {
 	}
 }
 
-func TestConformanceOfTheHandshake(t *testing.T) {
-	n := conformant(t)
+// handshakeCase is a request, but for its empty line, and the status of its answer.
+type handshakeCase struct {
+	request string
+	want    int
+}
+
+func handshakeCases() map[string]handshakeCase {
 	without := func(header string) string {
 		at := strings.Index(goodHandshake, header)
 		return goodHandshake[:at] + goodHandshake[at+strings.Index(goodHandshake[at:], "\n")+1:]
 	}
-	for name, c := range map[string]struct {
-		request string
-		want    int
-	}{
+	return map[string]handshakeCase{
 		"good":                       {goodHandshake, 101},
 		"with compression":           {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n", 101},
 		"with other extensions":      {goodHandshake + "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover, x-webkit-deflate-frame\r\n", 101},
@@ -484,12 +487,17 @@ func TestConformanceOfTheHandshake(t *testing.T) {
 		"space before the colon":     {goodHandshake + "X-A : b\r\n", 400},
 		"token in the query":         {strings.Replace(goodHandshake, "GET /", "GET /?token=abc", 1), 101}, // passed over: it is no place for one
 		"extension with bad grammar": {goodHandshake + "Sec-WebSocket-Extensions: ,,;;\x7f\r\n", 400},
-	} {
+	}
+}
+
+// Handshakes are answered alike by a loop, where they come at once, and by the HTTP
+// server, where the rest comes later.
+func TestConformanceOfTheHandshake(t *testing.T) {
+	n := conformant(t)
+	for name, c := range handshakeCases() {
 		t.Run(name, func(t *testing.T) {
 			n.t = t
-			r := n.request(c.request + "\r\n")
-			defer r.nc.Close()
-			resp := r.response()
+			resp, body := n.answerTo(c.request+"\r\n", 0)
 			if resp.StatusCode != c.want {
 				t.Fatalf("%s, want %d", resp.Status, c.want)
 			}
@@ -502,8 +510,32 @@ func TestConformanceOfTheHandshake(t *testing.T) {
 			if c.want == 101 && resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 				t.Errorf("accept %q", resp.Header.Get("Sec-WebSocket-Accept"))
 			}
+			later, text := n.answerTo(c.request+"\r\n", 7)
+			resp.Header.Del("Date")
+			later.Header.Del("Date")
+			if later.Status != resp.Status || text != body || !reflect.DeepEqual(later.Header, resp.Header) {
+				t.Errorf("in two pieces: %s %v %q, at once: %s %v %q", later.Status, later.Header, text, resp.Status, resp.Header, body)
+			}
 		})
 	}
+}
+
+// answerTo sends a request, the bytes from at on when the others have been read,
+// and reads the answer.
+func (n *node) answerTo(request string, at int) (*http.Response, string) {
+	n.t.Helper()
+	r := n.request(request[:at])
+	defer r.nc.Close()
+	if at > 0 {
+		until(n.t, "the beginning is read", func() bool { return n.watched() == 0 })
+	}
+	io.WriteString(r.nc, request[at:])
+	resp := r.response()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp, ""
+	}
+	body, _ := io.ReadAll(resp.Body)
+	return resp, string(body)
 }
 
 // A client that does not wait for the answer to its handshake is turned away,

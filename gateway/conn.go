@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +28,7 @@ type conn struct {
 	sessions *session      // by their next; guarded by mu
 	loop     *loop         // static; nil: always a goroutine of its own
 	debt     time.Duration // the reader's, as all down to frames: to be waited for before the next message
-	greeted  bool
+	caller   *caller       // nil: it has said hello
 	looped   bool          // a loop reads: nothing may wait
 	limited  time.Duration // since when it sends too much, as a time since the gateway's start; 0: it does not
 	reads    bucket
@@ -40,7 +39,7 @@ type conn struct {
 	nc atomic.Pointer[net.Conn]
 	in *ws.Reader // the reader's
 
-	from   netip.Addr     // the client's own, behind proxies that are believed; static
+	from   netip.Addr     // the client's own, behind proxies that are believed; static, but until the handshake the peer's
 	drains sync.WaitGroup // the goroutine of a full socket
 	ended  atomic.Uint32  // the close code, once that is decided
 	forged uint8          // resume tokens that were none; the reader's
@@ -66,6 +65,7 @@ var nobody Identity
 
 func newConn(g *Gateway, nc net.Conn, from netip.Addr) *conn {
 	c := &conn{g: g, from: from, id: &nobody}
+	c.caller = &caller{c: c}
 	c.nc.Store(&nc)
 	if c.out.open(c, nc) {
 		c.loop = g.loopFor()
@@ -92,6 +92,9 @@ var errFlood = &end{wire.CloseFlood, "more frames than a connection may send"}
 // finish takes the connection to its end.
 func (c *conn) finish(err error) {
 	c.explain(err)
+	if c.caller != nil {
+		c.g.callers.remove(c.caller)
+	}
 	c.detachAll()
 	if c.in != nil {
 		c.in.Release()
@@ -100,35 +103,34 @@ func (c *conn) finish(err error) {
 	c.g.forget(c)
 }
 
-// greet waits for the hello and answers it. offered is the token that came with
-// the handshake.
-func (c *conn) greet(nc net.Conn, offered []byte) error {
-	nc.SetReadDeadline(time.Now().Add(c.g.limits.HelloWithin))
-	msg, err := c.in.Next()
-	if errors.Is(err, os.ErrDeadlineExceeded) && !c.out.closing() {
-		return &end{wire.CloseHelloLate, "no hello in time"}
-	}
-	if err != nil {
-		return err
-	}
-	c.count(msg)
+// hello takes the first message. A loop can't wait for an authentication.
+func (c *conn) hello(msg []byte) error {
 	if wire.TypeOf(msg) != wire.TypeHello {
 		return &end{wire.CloseBadFrame, "the first frame is not a hello"}
 	}
-	f, err := wire.DecodeHello(msg)
+	if c.looped && c.g.cfg.Authenticate != nil {
+		c.caller.hello = append([]byte(nil), msg...)
+		return ws.ErrWait
+	}
+	return c.greet(msg)
+}
+
+// greet answers the hello.
+func (c *conn) greet(hello []byte) error {
+	f, err := wire.DecodeHello(hello)
 	if err != nil {
 		return badFrame(err)
 	}
 	c.instance = f.Instance
-	if err := c.authenticate(f.Token, offered); err != nil {
+	if err := c.authenticate(f.Token, c.caller.offered); err != nil {
 		return err
 	}
-	nc.SetReadDeadline(time.Time{})
-	if c.out.closing() { // its wake-up may have been before the line above
+	c.g.callers.remove(c.caller)
+	c.caller = nil
+	if c.out.closing() { // it was late
 		return errStop
 	}
-	c.touch(time.Now())
-	c.greeted = true
+	c.touch(c.clock())
 	c.sendNow(encode(wire.Welcome{
 		Minor: min(f.Minor, wire.Minor), Heartbeat: uint32(c.g.limits.Heartbeat.Milliseconds()),
 		InputLimit: inputLimit, Gateway: c.g.cfg.Name,

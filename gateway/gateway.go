@@ -43,6 +43,9 @@ type Gateway struct {
 	looping sync.WaitGroup // of the loops, which end after the connections
 	dealt   atomic.Uint64  // connections, to loops
 
+	callers  callers
+	handover *handover // static
+
 	lobby lobby
 
 	mu         sync.RWMutex
@@ -83,6 +86,8 @@ func New(cfg Config) (*Gateway, error) {
 		returns: map[directory.NodeID]chan struct{}{},
 	}
 	g.lobby = lobby{g: g, pages: map[pageKey]*page{}}
+	g.callers.all = map[*caller]struct{}{}
+	g.handover = newHandover(g.limits.HTTP)
 	g.addresses = newAddresses(&g.limits, g.metrics)
 	g.admission = newAdmission(&g.limits, cfg.TLS != nil)
 	for _, o := range cfg.Origins {

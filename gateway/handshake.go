@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,63 +37,88 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 // accept turns a request into a connection that runs on.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
-	from := g.clientAddr(r)
-	if status, text := g.unwelcome(r); status != 0 {
-		if status == http.StatusUpgradeRequired {
-			w.Header().Set("Upgrade", "websocket")
-			w.Header().Set("Sec-WebSocket-Version", "13")
-		}
-		g.refuse(w, from, status, text)
+	from := g.clientAddr(requestPeer(r), r)
+	var offered []byte
+	no := takeRefusal(r)
+	if no == nil {
+		offered, no = g.decide(r, from)
+	}
+	if no != nil {
+		g.refuse(w, from, no)
 		return
 	}
-	offered, err := handshakeToken(r)
+	up, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		g.refuse(w, from, http.StatusBadRequest, err.Error())
+		g.undo(from)
+		g.metrics.handshakes.WithLabelValues("failed").Inc()
 		return
 	}
-	if wait, ok := g.addresses.handshake(from, time.Now()); !ok {
-		w.Header().Set("Retry-After", fmt.Sprint(1+rand.IntN(3)+int(wait.Seconds())))
-		g.refuse(w, from, http.StatusTooManyRequests, "too many handshakes from this address")
-		return
-	}
-	if g.pressed(pressure.NoConnections) {
-		g.metrics.pressed.WithLabelValues("handshake").Inc()
-		w.Header().Set("Retry-After", fmt.Sprint(2+rand.IntN(6)))
-		g.refuse(w, from, http.StatusServiceUnavailable, "this gateway is short of memory or descriptors")
-		return
-	}
-	if !g.addresses.open(from) {
-		w.Header().Set("Retry-After", fmt.Sprint(2+rand.IntN(4)))
-		g.refuse(w, from, http.StatusServiceUnavailable, "too many connections from this address")
-		return
-	}
-	if !g.upgrade(w, r, from, offered) {
+	g.metrics.handshakes.WithLabelValues("ok").Inc()
+	if !g.adopt(up.NetConn(), from, offered) {
 		g.addresses.close(from)
 	}
 }
 
-func (g *Gateway) refuse(w http.ResponseWriter, from netip.Addr, status int, text string) {
-	g.metrics.handshakes.WithLabelValues("refused").Inc()
-	g.noise.Info().Stringer("from", from).Str("why", text).Msg("handshake refused")
-	w.Header().Set("Connection", "close") // also: net/http waits for no body then
-	http.Error(w, text, status)
+// refusal is why a handshake is not taken, as the client is told.
+type refusal struct {
+	status int
+	text   string
+	after  int  // when to try again, in seconds; 0: never
+	full   bool // the gateway takes none, whoever asks
 }
 
-func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request, from netip.Addr, offered []byte) bool {
-	if !g.reserve() {
-		g.metrics.handshakes.WithLabelValues("full").Inc()
-		w.Header().Set("Retry-After", fmt.Sprint(2+rand.IntN(4)))
-		http.Error(w, "this gateway takes no connections now", http.StatusServiceUnavailable)
-		return false
+// decide lets a handshake of a client in, and counts it in, or says why not.
+func (g *Gateway) decide(r *http.Request, from netip.Addr) (offered []byte, no *refusal) {
+	if status, text := g.unwelcome(r); status != 0 {
+		return nil, &refusal{status: status, text: text}
 	}
-	up, err := upgrader.Upgrade(w, r, nil)
+	offered, err := handshakeToken(r)
 	if err != nil {
-		g.unreserve()
-		g.metrics.handshakes.WithLabelValues("failed").Inc()
-		return false
+		return nil, &refusal{status: http.StatusBadRequest, text: err.Error()}
 	}
-	g.metrics.handshakes.WithLabelValues("ok").Inc()
-	return g.adopt(up.NetConn(), from, offered)
+	if wait, ok := g.addresses.handshake(from, time.Now()); !ok {
+		return nil, &refusal{status: http.StatusTooManyRequests, text: "too many handshakes from this address",
+			after: 1 + rand.IntN(3) + int(wait.Seconds())}
+	}
+	if g.pressed(pressure.NoConnections) {
+		g.metrics.pressed.WithLabelValues("handshake").Inc()
+		return nil, &refusal{status: http.StatusServiceUnavailable, text: "this gateway is short of memory or descriptors",
+			after: 2 + rand.IntN(6)}
+	}
+	if !g.addresses.open(from) {
+		return nil, &refusal{status: http.StatusServiceUnavailable, text: "too many connections from this address",
+			after: 2 + rand.IntN(4)}
+	}
+	if !g.reserve() {
+		g.addresses.close(from)
+		return nil, &refusal{status: http.StatusServiceUnavailable, text: "this gateway takes no connections now",
+			after: 2 + rand.IntN(4), full: true}
+	}
+	return offered, nil
+}
+
+// undo takes back what decide has counted in.
+func (g *Gateway) undo(from netip.Addr) {
+	g.unreserve()
+	g.addresses.close(from)
+}
+
+func (g *Gateway) refuse(w http.ResponseWriter, from netip.Addr, no *refusal) {
+	if no.status == http.StatusUpgradeRequired {
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Sec-WebSocket-Version", "13")
+	}
+	if no.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(no.after))
+	}
+	if no.full {
+		g.metrics.handshakes.WithLabelValues("full").Inc()
+	} else {
+		g.metrics.handshakes.WithLabelValues("refused").Inc()
+		g.noise.Info().Stringer("from", from).Str("why", no.text).Msg("handshake refused")
+		w.Header().Set("Connection", "close") // also: net/http waits for no body then
+	}
+	http.Error(w, no.text, no.status)
 }
 
 // unwelcome checks what the WebSocket handshake itself doesn't.
@@ -181,26 +207,45 @@ func (g *Gateway) unreserve() {
 	g.upgrading--
 }
 
-// adopt runs a connection whose handshake is done, in a goroutine of its own:
-// the HTTP server's holds buffers and a deep stack.
+// adopt runs a connection whose handshake the HTTP server has done, in a goroutine
+// of its own: the server's holds buffers and a deep stack.
 func (g *Gateway) adopt(nc net.Conn, from netip.Addr, offered []byte) bool {
+	if h, ok := nc.(*handed); ok {
+		nc = h.TCPConn
+	}
 	nc.SetDeadline(time.Time{})
 	if t := socketOf(nc); t != nil {
 		t.SetNoDelay(true)
 		t.SetWriteBuffer(g.limits.SendBuffer)
 	}
 	c := newConn(g, nc, from)
+	if !g.wait() {
+		g.unreserve()
+		c.hangUp()
+		return false
+	}
+	if !g.install(c) {
+		c.hangUp()
+		g.wg.Done()
+		return false
+	}
+	c.caller.offered = offered
+	g.callers.open(c.caller, time.Now().Add(g.limits.HelloWithin))
+	g.wg.Go(c.run)
+	return true
+}
+
+// install makes a connection that has been reserved one of the gateway's, which is
+// counted in wg until forget, whoever reads it. False: the gateway is closed.
+func (g *Gateway) install(c *conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.upgrading--
 	if g.closed {
-		c.hangUp()
 		return false
 	}
 	c.at = len(g.conns)
 	g.conns = append(g.conns, c)
 	g.metrics.connections.Inc()
-	g.wg.Add(1) // until forget, whoever reads it
-	g.wg.Go(func() { c.run(offered) })
 	return true
 }

@@ -20,11 +20,11 @@ func FuzzProxyHeaders(f *testing.F) {
 			"X-Forwarded-For": strings.Split(forwarded, "\n"), "Origin": {origin}, "Sec-Websocket-Protocol": {"limpet.v1, " + protocols},
 			"Sec-Websocket-Version": {"13"},
 		}}
-		if got := g.clientAddr(r); got != netip.MustParseAddr("203.0.113.9") {
+		if got := g.clientAddr(requestPeer(r), r); got != netip.MustParseAddr("203.0.113.9") {
 			t.Errorf("a stranger's headers make it %s", got)
 		}
 		r.RemoteAddr = "10.0.0.3:1"
-		if got := g.clientAddr(r); !got.IsValid() || got.Zone() != "" || got.Is4In6() {
+		if got := g.clientAddr(requestPeer(r), r); !got.IsValid() || got.Zone() != "" || got.Is4In6() {
 			t.Errorf("behind a proxy: %s", got)
 		}
 		status, _ := g.unwelcome(r)

@@ -180,7 +180,7 @@ func TestClientAddress(t *testing.T) {
 		{"[::ffff:10.0.0.1]:5", []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
 	} {
 		r := &http.Request{RemoteAddr: c.peer, Header: http.Header{"X-Forwarded-For": c.via}}
-		if got := g.clientAddr(r); got.String() != c.want {
+		if got := g.clientAddr(requestPeer(r), r); got.String() != c.want {
 			t.Errorf("%s via %q: %s, want %s", c.peer, c.via, got, c.want)
 		}
 	}

@@ -20,6 +20,9 @@ func (c *conn) count(msg []byte) {
 // newer minor version. An error ends the connection.
 func (c *conn) handle(msg []byte) error {
 	c.count(msg)
+	if c.caller != nil {
+		return c.hello(msg)
+	}
 	switch wire.TypeOf(msg) {
 	case wire.TypeInput:
 		return c.handleInput(msg)
@@ -189,7 +192,7 @@ const floodOver = time.Second
 func (c *conn) slowDown(wait time.Duration) error {
 	if c.limited == 0 {
 		c.limited = c.owed
-		if c.greeted {
+		if c.caller == nil {
 			c.sendError(0, 0, &wire.Error{Code: wire.CodeRateLimited, RetryMS: uint32(wait.Milliseconds()) + 1,
 				Text: "more than a connection may send: it is read more slowly"})
 		}

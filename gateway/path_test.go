@@ -70,6 +70,7 @@ func (p *path) connect(t testing.TB) *conn {
 	}
 	go io.Copy(io.Discard, far)
 	c := newConn(p.g, near, netip.Addr{})
+	c.caller = nil // it has said hello
 	p.far = append(p.far, far)
 	t.Cleanup(func() { far.Close(); c.drains.Wait(); c.hangUp() })
 	return c

@@ -10,10 +10,9 @@ import (
 	"github.com/limpet-games/limpet/gateway/internal/ws"
 )
 
-// A connection is read by a goroutine of its own until it has said hello, and
-// whenever something may have to be waited for: the rest of a message, a rate
-// limit, the end. In between one of a few loops watches it together with
-// thousands of others: no goroutine, no stack and no buffer are held for it,
+// A connection is read by a goroutine of its own whenever something may have to be
+// waited for: an authentication, the rest of a message, a rate limit, the end.
+// Otherwise one of a few loops watches it together with thousands of others: no goroutine, no stack and no buffer are held for it,
 // and what all of them send is read in one go. Only TCP on Linux can be watched;
 // other connections keep their goroutines.
 
@@ -22,8 +21,9 @@ type loop struct {
 	*poll.Loop[*conn]
 
 	// Its goroutine's, for the connection that it reads.
-	in  ws.Reader
-	now time.Time
+	in   ws.Reader
+	now  time.Time
+	door door
 }
 
 // errWatched ends a goroutine whose connection is in a loop's hands.
@@ -71,24 +71,19 @@ func (g *Gateway) loopFor() *loop {
 }
 
 // run serves the connection until a loop takes over, or it ends.
-func (c *conn) run(offered []byte) {
-	if err := c.serve(offered); err != errWatched {
+func (c *conn) run() {
+	if err := c.serve(); err != errWatched {
 		c.finish(err)
 	}
 }
 
-func (c *conn) serve(offered []byte) error {
-	nc, err := c.awake()
-	if err != nil {
-		return err
-	}
+func (c *conn) serve() error {
 	if c.in == nil {
 		c.in = new(ws.Reader)
-		c.in.Open(nc, maxMessage, c)
+		c.in.Open(nil, maxMessage, c)
 	}
-	c.in.Attach(nc)
-	if !c.greeted {
-		if err := c.greet(nc, offered); err != nil {
+	if c.caller != nil && c.caller.hello != nil {
+		if err := c.greet(c.caller.hello); err != nil {
 			return err
 		}
 	}
@@ -99,7 +94,7 @@ func (c *conn) serve(offered []byte) error {
 		if c.out.closing() {
 			return errStop
 		}
-		if c.loop != nil && c.in.Rest() {
+		if c.loop != nil && c.caller == nil && c.in.Rest() {
 			if c.watch() {
 				return errWatched
 			}
@@ -107,6 +102,11 @@ func (c *conn) serve(offered []byte) error {
 				return errStop
 			}
 		}
+		nc, err := c.awake()
+		if err != nil {
+			return err
+		}
+		c.in.Attach(nc)
 		msg, err := c.in.Next()
 		if err != nil {
 			return err
@@ -140,7 +140,9 @@ func (c *conn) watch() bool {
 		c.nc.Store(nc)
 		return false
 	}
-	(*nc).Close()        // the socket stays open by the outbox's descriptor
+	if nc != nil {
+		(*nc).Close() // the socket stays open by the outbox's descriptor
+	}
 	if c.out.closing() { // its rouse may have been before
 		loop.Rouse(int(c.out.fd), c)
 	}
@@ -151,6 +153,10 @@ func (c *conn) watch() bool {
 func (c *conn) arrived(now time.Time, ended bool) {
 	in := &c.loop.in
 	c.loop.now = now
+	if k := c.caller; k != nil && !k.open {
+		c.knock(now, ended)
+		return
+	}
 	c.touch(now)
 	in.Open(nil, maxMessage, c)
 	err := in.Arrived(c.out.fd, ended, func(msg []byte) error {
@@ -172,12 +178,17 @@ func (c *conn) arrived(now time.Time, ended bool) {
 	}
 }
 
-// leaveLoop has a goroutine go on. Its connection is counted in g.wg until it
+// leaveLoop has a goroutine go on, if it is a WebSocket. Its connection is counted in g.wg until it
 // has ended, so that Run waits for it.
 func (c *conn) leaveLoop() {
-	if c.unwatch() {
-		c.g.wg.Go(func() { c.run(nil) })
+	if !c.unwatch() {
+		return
 	}
+	if k := c.caller; k != nil && !k.open {
+		c.vanish()
+		return
+	}
+	c.g.wg.Go(c.run)
 }
 
 func (c *conn) unwatch() bool {

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -29,6 +30,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		IdleTimeout:       httpIdle,
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         g.countHTTP,
+		ConnContext:       withRefusal,
 		ErrorLog:          log.New(io.Discard, "", 0), // its lines are the clients' to cause
 	}
 	g.runLoops()
@@ -45,10 +47,7 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 		stop() // also an accept that waits
 		srv.Close()
 	})
-	ln = paced{ln, g, sweeping.Done()}
-	if g.cfg.TLS != nil {
-		ln = secured{ln, g.cfg.TLS, newOpening()}
-	}
+	ln = g.doors(paced{ln, g, sweeping.Done()}, srv)
 	err := srv.Serve(ln)
 	g.farewell() // also when the listener broke
 	srv.Close()
@@ -60,33 +59,63 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	return fmt.Errorf("serve clients: %w", err)
 }
 
+// doors is what the server takes clients' connections from.
+func (g *Gateway) doors(p paced, srv *http.Server) net.Listener {
+	if g.cfg.TLS != nil {
+		return secured{p, g.cfg.TLS, newOpening()}
+	}
+	if len(g.loops) == 0 {
+		return p
+	}
+	l := openLane(p)
+	if l == nil {
+		return p
+	}
+	g.begin(func() { srv.Serve(g.handover) })
+	return l
+}
+
 // close ends what is left and waits for it.
 func (g *Gateway) close() {
 	g.mu.Lock()
 	g.closed, g.draining = true, true
 	g.mu.Unlock()
 	g.farewell() // those that came in between
+	g.callers.close()
 	g.cancel()
 	g.wg.Wait()
+	for _, h := range g.handover.left() {
+		h.Close()
+	}
 }
 
 // countHTTP bounds the connections that are not WebSockets (yet), all together
-// and of one peer, unless that is a proxy.
+// and of one peer, unless that is a proxy. Those that come from a loop have been
+// counted in there.
 func (g *Gateway) countHTTP(nc net.Conn, state http.ConnState) {
-	from := g.peerOf(nc)
 	switch state {
 	case http.StateNew:
-		if full := g.addHTTP(1) > g.limits.HTTP; full {
-			g.metrics.handshakes.WithLabelValues("http_full").Inc()
-			nc.Close()
-		}
-		if !g.addresses.arrive(from) {
+		if _, counted := nc.(*handed); !counted && !g.arrive(peerAddr(nc.RemoteAddr())) {
 			nc.Close()
 		}
 	case http.StateHijacked, http.StateClosed:
-		g.addHTTP(-1)
-		g.addresses.depart(from)
+		g.depart(peerAddr(nc.RemoteAddr()))
 	}
+}
+
+// arrive counts a connection of peer in, always, and tells whether it may stay.
+func (g *Gateway) arrive(peer netip.Addr) bool {
+	full := g.addHTTP(1) > g.limits.HTTP
+	if full {
+		g.metrics.handshakes.WithLabelValues("http_full").Inc()
+	}
+	return g.addresses.arrive(g.accountOf(peer)) && !full
+}
+
+// depart is the end of what arrive counted in, or its becoming a WebSocket.
+func (g *Gateway) depart(peer netip.Addr) {
+	g.addHTTP(-1)
+	g.addresses.depart(g.accountOf(peer))
 }
 
 func (g *Gateway) addHTTP(n int) int {

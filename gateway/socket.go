@@ -19,7 +19,7 @@ func (o *outbox) open(c *conn, nc net.Conn) (alone bool) {
 	o.c = c
 	if t, ok := nc.(*net.TCPConn); ok && len(c.g.loops) > 0 {
 		if fd, ok := descriptor(t); ok {
-			o.fd, o.direct, o.owned = fd, true, true
+			o.own(c, fd)
 			return true
 		}
 	}
@@ -39,6 +39,10 @@ func (o *outbox) open(c *conn, nc net.Conn) (alone bool) {
 	raw.Control(func(fd uintptr) { o.fd, o.direct = fd, true })
 	return false
 }
+
+// own makes the outbox of c write to a socket by its descriptor, which is the
+// outbox's from now on.
+func (o *outbox) own(c *conn, fd uintptr) { o.c, o.fd, o.direct, o.owned = c, fd, true, true }
 
 // cipher is what TLS has sealed, nil where there is no TLS.
 func (o *outbox) cipher() *ciphertext {

@@ -23,6 +23,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
+			g.sweepCallers(now)
 			tell := now.Sub(told) >= waitEvery
 			if tell {
 				told = now
