@@ -188,7 +188,7 @@ func (t *addresses) sweep(now time.Time) {
 // peerAddr is who is at the other end of a TCP connection.
 func peerAddr(a net.Addr) netip.Addr {
 	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap()
+		return t.AddrPort().Addr().Unmap().WithZone("")
 	}
 	return netip.Addr{}
 }

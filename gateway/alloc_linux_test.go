@@ -38,7 +38,7 @@ func TestReadingOnALoopDoesNotAllocate(t *testing.T) {
 	if least > 0.5 {
 		t.Errorf("%.2f allocations an input, want 0", least)
 	}
-	if c.debt != 0 || c.out.closing() {
+	if c.debt() != 0 || c.out.closing() {
 		t.Error("the inputs were not taken")
 	}
 }

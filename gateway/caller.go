@@ -33,7 +33,7 @@ type callers struct {
 func (t *callers) listen(k *caller) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || !k.c.loop.Add(int(k.c.out.fd), k.c) {
+	if t.closed || !k.c.its().Add(int(k.c.out.fd), k.c) {
 		return false
 	}
 	t.all[k] = struct{}{}
@@ -61,7 +61,7 @@ func (t *callers) close() {
 	t.closed = true
 	for k := range t.all {
 		if !k.open {
-			k.c.loop.Rouse(int(k.c.out.fd), k.c)
+			k.c.its().Rouse(int(k.c.out.fd), k.c)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func (t *callers) sweep(now time.Time) (late []*conn) {
 		case k.open:
 			late = append(late, k.c)
 		default:
-			k.c.loop.Rouse(int(k.c.out.fd), k.c)
+			k.c.its().Rouse(int(k.c.out.fd), k.c)
 		}
 	}
 	return late
@@ -95,7 +95,7 @@ func (g *Gateway) sweepCallers(now time.Time) {
 
 // meet has a loop listen to a connection that has been taken.
 func (g *Gateway) meet(fd uintptr, peer netip.Addr) {
-	c := &conn{g: g, from: peer, id: &nobody, loop: g.loopFor(), looped: true}
+	c := &conn{g: g, from: addressOf(peer), id: &nobody, loop: g.loopFor(), looped: true}
 	c.out.own(c, fd)
 	c.caller = &caller{c: c, until: time.Now().Add(headerWithin)}
 	counted := g.arrive(peer)
@@ -124,15 +124,15 @@ func (g *Gateway) wait() bool {
 // WebSocket.
 func (c *conn) vanish() {
 	c.g.callers.remove(c.caller)
-	c.g.depart(c.from)
+	c.g.depart(c.from.addr())
 	c.hangUp()
 	c.g.wg.Done()
 }
 
 // knock reads what a connection says first, on the loop.
 func (c *conn) knock(now time.Time, ended bool) {
-	d := &c.loop.door
-	n, err := socket.Read(c.out.fd, d.page[:])
+	d := &c.its().door
+	n, err := socket.Read(uintptr(c.out.fd), d.page[:])
 	switch {
 	case err == syscall.EAGAIN: // the loop hears of what comes
 		return
@@ -148,7 +148,7 @@ func (c *conn) knock(now time.Time, ended bool) {
 		c.handOver(head, nil)
 		return
 	}
-	from := c.g.clientAddr(c.from, r)
+	from := c.g.clientAddr(c.from.addr(), r)
 	offered, no := c.g.decide(r, from)
 	if no != nil {
 		c.handOver(head, no)
@@ -165,7 +165,7 @@ func (c *conn) knock(now time.Time, ended bool) {
 
 // enter makes the connection a WebSocket, on the loop.
 func (c *conn) enter(now time.Time, from netip.Addr, offered, answer []byte) {
-	n, err := socket.Write(c.out.fd, answer)
+	n, err := socket.Write(uintptr(c.out.fd), answer)
 	if err != nil || n < len(answer) { // a new socket that does not take 200 bytes is broken
 		c.g.metrics.handshakes.WithLabelValues("failed").Inc()
 		c.g.undo(from)
@@ -176,8 +176,8 @@ func (c *conn) enter(now time.Time, from netip.Addr, offered, answer []byte) {
 	}
 	c.g.metrics.handshakes.WithLabelValues("ok").Inc()
 	unix.SetsockoptInt(int(c.out.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, c.g.limits.SendBuffer)
-	c.g.depart(c.from)
-	c.from, c.caller.offered = from, offered
+	c.g.depart(c.from.addr())
+	c.from, c.caller.offered = addressOf(from), offered
 	c.touch(now)
 	c.g.callers.open(c.caller, now.Add(c.g.limits.HelloWithin))
 	if !c.g.install(c) && c.unwatch() {

@@ -23,14 +23,17 @@ type conn struct {
 	out outbox
 
 	g        *Gateway      // static
-	heard    atomic.Int64  // when the last message came, in ns since the gateway's start
 	mu       sync.Mutex    //
 	sessions *session      // by their next; guarded by mu
-	loop     *loop         // static; nil: always a goroutine of its own
-	debt     time.Duration // the reader's, as all down to frames: to be waited for before the next message
+	loop     uint8         // static: of the gateway's, from 1; 0: always a goroutine of its own
+	looped   bool          // a loop reads: nothing may wait; the reader's, as all down to frames
+	listing  bool          // guarded by mu
+	gone     bool          // no session or request is taken any more; guarded by mu
+	heard    atomic.Uint32 // when the last message came, in ms since the gateway's start
+	ended    atomic.Uint32 // the close code, once that is decided
+	at       int32         // in Gateway.conns; guarded by Gateway.mu
 	caller   *caller       // nil: it has said hello
-	looped   bool          // a loop reads: nothing may wait
-	limited  time.Duration // since when it sends too much, as a time since the gateway's start; 0: it does not
+	excess   *excess       // nil: it has sent too much of nothing
 	reads    bucket
 	bytes    bucket
 	frames   bucket
@@ -39,32 +42,69 @@ type conn struct {
 	nc atomic.Pointer[net.Conn]
 	in *ws.Reader // the reader's
 
-	from   netip.Addr     // the client's own, behind proxies that are believed; static, but until the handshake the peer's
-	drains sync.WaitGroup // the goroutine of a full socket
-	ended  atomic.Uint32  // the close code, once that is decided
-	forged uint8          // resume tokens that were none; the reader's
-	at     int            // in Gateway.conns; guarded by Gateway.mu
-
 	// Owned by the reader.
 	instance wire.Instance
 	id       *Identity
+	seats    bucket // joins and resumes
+
+	from    address           // the client's own, behind proxies that are believed; static, but until the handshake the peer's
+	drains  *sync.WaitGroup   // of the goroutine of a full socket, nil before the first; guarded by out.mu
+	asking  *request          // joins and resumes under way, by their next; guarded by mu
+	watches map[uint32]*watch // nil before the first; guarded by mu
+}
+
+// excess is what few connections need: how they stand with what they send too
+// much of, and with what they need not send at all. The reader's.
+type excess struct {
+	debt     time.Duration // to be waited for before the next message
+	limited  time.Duration // since when it sends too much, as a time since the gateway's start; 0: it does not
+	owed     time.Duration // when it last had to wait, in the same way
 	controls bucket
 	lists    bucket
-	seats    bucket        // joins and resumes
-	complain bucket        // errors that a client can bring about at will
-	owed     time.Duration // when it last had to wait, in the same way
-
-	listing bool              // guarded by mu, as all below
-	gone    bool              // no session or request is taken any more
-	asking  *request          // joins and resumes under way, by their next
-	watches map[uint32]*watch // nil before the first
+	complain bucket // errors that a client can bring about at will
+	forged   uint8  // resume tokens that were none
 }
+
+// over is the connection's excess, to be changed.
+func (c *conn) over() *excess {
+	if c.excess == nil {
+		c.excess = new(excess)
+	}
+	return c.excess
+}
+
+// debt is what is to be waited for before the next message.
+func (c *conn) debt() time.Duration {
+	if c.excess == nil {
+		return 0
+	}
+	return c.excess.debt
+}
+
+// address is a client's, all zero where it is not known. A connection needs no zone.
+type address [16]byte
+
+func addressOf(a netip.Addr) address {
+	if !a.IsValid() {
+		return address{}
+	}
+	return a.As16()
+}
+
+func (a address) addr() netip.Addr {
+	if a == (address{}) {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16(a).Unmap()
+}
+
+func (a address) String() string { return a.addr().String() }
 
 // nobody is who has not said who he is.
 var nobody Identity
 
 func newConn(g *Gateway, nc net.Conn, from netip.Addr) *conn {
-	c := &conn{g: g, from: from, id: &nobody}
+	c := &conn{g: g, from: addressOf(from), id: &nobody}
 	c.caller = &caller{c: c}
 	c.nc.Store(&nc)
 	if c.out.open(c, nc) {
@@ -150,7 +190,7 @@ func (c *conn) Read() {
 	case c.reads.allow(c.clock(), c.g.limits.Reads):
 	case c.looped: // which can't wait: a goroutine does, behind what has come
 		c.g.metrics.readsPaced.Inc()
-		c.debt = max(c.debt, readPause)
+		c.over().debt = max(c.debt(), readPause)
 	default:
 		c.g.metrics.readsPaced.Inc()
 		time.Sleep(readPause)
@@ -235,7 +275,7 @@ func (c *conn) linger() {
 	late := time.AfterFunc(c.g.limits.Linger, c.cut)
 	defer late.Stop()
 	c.out.flush()
-	c.drains.Wait()
+	c.drained()
 	if !c.out.failed() {
 		if nc, err := c.awake(); err == nil && halfClose(nc, c.g.limits.Linger) {
 			nc.SetReadDeadline(time.Now().Add(c.g.limits.Linger))
@@ -272,9 +312,12 @@ func discard(nc net.Conn) {
 	}
 }
 
-// drain starts the goroutine that waits for a full socket.
+// drain starts the goroutine that waits for a full socket. out.mu is held.
 func (c *conn) drain() {
 	c.g.metrics.drains.Inc()
+	if c.drains == nil {
+		c.drains = new(sync.WaitGroup)
+	}
 	c.drains.Go(func() {
 		if c.out.drainAll() {
 			c.ended.CompareAndSwap(0, uint32(wire.CloseSlow))
@@ -283,6 +326,16 @@ func (c *conn) drain() {
 			c.rouse()
 		}
 	})
+}
+
+// drained waits for that goroutine.
+func (c *conn) drained() {
+	c.out.mu.Lock()
+	drains := c.drains
+	c.out.mu.Unlock()
+	if drains != nil {
+		drains.Wait()
+	}
 }
 
 // put queues a frame of this gateway's own and gives it up.
@@ -304,12 +357,13 @@ func (c *conn) sendError(ref uint32, h wire.Handle, e *wire.Error) {
 	c.sendNow(encode(wire.ErrorFrame{Ref: ref, Handle: h, Error: *e}))
 }
 
-func (c *conn) touch(now time.Time) { c.heard.Store(int64(c.since(now))) }
+func (c *conn) touch(now time.Time) { c.heard.Store(uint32(c.since(now).Milliseconds())) }
 
 // since is a time as connections keep it, from the gateway's start.
 func (c *conn) since(now time.Time) time.Duration { return now.Sub(c.g.start) }
 
-// idle is how long nothing was heard.
+// idle is how long nothing was heard, within 24 days.
 func (c *conn) idle() time.Duration {
-	return time.Since(c.g.start) - time.Duration(c.heard.Load())
+	heard := c.heard.Load()
+	return time.Duration(int32(uint32(time.Since(c.g.start).Milliseconds())-heard)) * time.Millisecond
 }

@@ -33,7 +33,7 @@ func (o *outbox) wrap() (net.Conn, error) {
 		o.mu.Unlock()
 		return nil, net.ErrClosed
 	}
-	fd, err := unix.FcntlInt(o.fd, unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := unix.FcntlInt(uintptr(o.fd), unix.F_DUPFD_CLOEXEC, 0)
 	o.mu.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("wait for a client's socket: %w", err)

@@ -126,7 +126,7 @@ func (g *Gateway) forget(c *conn) {
 	g.conns[last] = nil
 	g.conns = g.conns[:last]
 	g.mu.Unlock()
-	g.addresses.close(c.from)
+	g.addresses.close(c.from.addr())
 	g.metrics.connections.Dec()
 	g.metrics.closes.WithLabelValues(closeLabel(uint16(c.ended.Load()))).Inc()
 	g.wg.Done()

@@ -22,7 +22,7 @@ func (c *conn) handOver(head []byte, no *refusal) {
 		}
 		t.Close()
 	}
-	c.g.depart(c.from)
+	c.g.depart(c.from.addr())
 	c.g.wg.Done()
 }
 

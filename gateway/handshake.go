@@ -244,7 +244,7 @@ func (g *Gateway) install(c *conn) bool {
 	if g.closed {
 		return false
 	}
-	c.at = len(g.conns)
+	c.at = int32(len(g.conns))
 	g.conns = append(g.conns, c)
 	g.metrics.connections.Inc()
 	return true

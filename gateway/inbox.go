@@ -123,7 +123,7 @@ const complaints = 4
 // complainOf sends an error unless there were many: their number is the
 // client's to choose.
 func (c *conn) complainOf(h wire.Handle, e *wire.Error) {
-	if c.complain.allow(time.Now(), complaints) {
+	if c.over().complain.allow(time.Now(), complaints) {
 		c.sendError(0, h, e)
 	}
 }
@@ -167,7 +167,7 @@ func (c *conn) Pong(payload []byte) error {
 func (c *conn) Admit(op ws.Opcode, n int) error {
 	now := c.clock()
 	if op != ws.Binary && op != ws.Close {
-		if !c.controls.allow(now, c.g.limits.Controls) {
+		if !c.over().controls.allow(now, c.g.limits.Controls) {
 			return errFlood
 		}
 	}
@@ -176,12 +176,12 @@ func (c *conn) Admit(op ws.Opcode, n int) error {
 		wait = max(wait, c.frames.take(now, c.g.limits.Frames, 1))
 	}
 	if wait == 0 {
-		if c.limited != 0 && c.since(now)-c.owed > floodOver {
-			c.limited = 0
+		if e := c.excess; e != nil && e.limited != 0 && c.since(now)-e.owed > floodOver {
+			e.limited = 0
 		}
 		return nil
 	}
-	c.owed = c.since(now)
+	c.over().owed = c.since(now)
 	return c.slowDown(wait)
 }
 
@@ -190,17 +190,18 @@ func (c *conn) Admit(op ws.Opcode, n int) error {
 const floodOver = time.Second
 
 func (c *conn) slowDown(wait time.Duration) error {
-	if c.limited == 0 {
-		c.limited = c.owed
+	e := c.over()
+	if e.limited == 0 {
+		e.limited = e.owed
 		if c.caller == nil {
 			c.sendError(0, 0, &wire.Error{Code: wire.CodeRateLimited, RetryMS: uint32(wait.Milliseconds()) + 1,
 				Text: "more than a connection may send: it is read more slowly"})
 		}
 	}
-	if c.owed-c.limited > c.g.limits.FloodAfter {
+	if e.owed-e.limited > c.g.limits.FloodAfter {
 		return errFlood
 	}
-	c.debt = wait
+	e.debt = wait
 	if c.looped {
 		return nil
 	}

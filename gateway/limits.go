@@ -47,7 +47,7 @@ type Limits struct {
 	// OutboxBytes and OutboxFrames bound what waits for one socket: above half,
 	// ephemeral messages are dropped; at seven eighths, rooms' output passes the
 	// client over until it has caught up; above the bound, the connection is cut
-	// to come back later. Defaults 256 KiB and 1024.
+	// to come back later. Defaults 256 KiB and 1024; at most 1 GiB.
 	OutboxBytes  int
 	OutboxFrames int
 	SendBuffer   int           // the kernel's buffer of a socket; default 64 KiB
@@ -88,6 +88,7 @@ func (l *Limits) setDefaults() {
 	} {
 		*f.v = cmp.Or(*f.v, f.def)
 	}
+	l.OutboxBytes = min(l.OutboxBytes, maxOutbox)
 	for _, f := range []struct {
 		v   *time.Duration
 		def time.Duration

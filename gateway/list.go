@@ -34,7 +34,7 @@ func (c *conn) handleList(msg []byte) error {
 		c.refuseList(f.Ref, e)
 		return nil
 	}
-	if !c.lists.allow(time.Now(), c.g.limits.Lists) || !c.beginList() {
+	if !c.over().lists.allow(time.Now(), c.g.limits.Lists) || !c.beginList() {
 		c.refuseList(f.Ref, &wire.Error{Code: wire.CodeRateLimited, RetryMS: 250, Text: "one list at a time, and not too often"})
 		return nil
 	}

@@ -70,7 +70,7 @@ func (c *conn) handleBrowse(msg []byte) error {
 		return c.misuse(msg, err)
 	}
 	e := c.id.mayList(f.Kind)
-	if e == nil && !c.lists.allow(time.Now(), c.g.limits.Lists) {
+	if e == nil && !c.over().lists.allow(time.Now(), c.g.limits.Lists) {
 		e = &wire.Error{Code: wire.CodeRateLimited, RetryMS: 250, Text: "not so many lists"}
 	}
 	q := directory.Query{Kind: f.Kind, Filter: f.Filter, After: f.After, Most: pageSize(f.Most)}

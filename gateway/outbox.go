@@ -20,17 +20,18 @@ type outbox struct {
 	owned    bool      // the descriptor is the outbox's own, to be closed with it
 	pend     []*frame  // nil: given up
 	few      [2]*frame // pend's array while that is short
-	off      int       // bytes of pend[0] that the socket has
-	bytes    int       // unsent
-	frames   int       // unsent
+	off      int32     // bytes of pend[0] that the socket has
+	bytes    int32     // unsent, within maxOutbox and a frame
+	frames   int32     // unsent
 
 	// Static.
-	fd  uintptr // open until the outbox is closed, or if it is its own, freed
+	fd  int32 // open until the outbox is closed, or if it is its own, freed
 	c   *conn
 	via *via // nil: fd is all that is needed
-
-	buf *[]byte // of the write under way, from scratches; nil without
 }
+
+// maxOutbox is the most that Limits.OutboxBytes may be.
+const maxOutbox = 1 << 30
 
 // via is what an outbox writes through where it has no descriptor of its own.
 type via struct {
@@ -75,7 +76,7 @@ func (o *outbox) take(f *frame, mostBytes, mostFrames int) (first, over bool) {
 			return !over && o.promise(), over
 		}
 	}
-	bytes, frames := o.bytes+len(f.b), o.frames+1
+	bytes, frames := int(o.bytes)+len(f.b), int(o.frames)+1
 	if f.class == ephemeral && (bytes > o.limits().OutboxBytes/2 || frames > o.limits().OutboxFrames/2) {
 		o.drops().ephemeral.Inc()
 		return false, false
@@ -103,7 +104,7 @@ func (o *outbox) push(f *frame) {
 		o.pend = o.few[:0]
 	}
 	o.pend = append(o.pend, f)
-	o.bytes += len(f.b)
+	o.bytes += int32(len(f.b))
 	o.frames++
 }
 
@@ -116,7 +117,7 @@ func (o *outbox) replace(f *frame, mostBytes int) (replaced, over bool) {
 	if i < 0 {
 		return false, false
 	}
-	if o.bytes-len(o.pend[i].b)+len(f.b) > mostBytes && o.frames > 1 {
+	if int(o.bytes)-len(o.pend[i].b)+len(f.b) > mostBytes && o.frames > 1 {
 		o.drops().slow.Inc()
 		return false, true
 	}
@@ -127,7 +128,7 @@ func (o *outbox) replace(f *frame, mostBytes int) (replaced, over bool) {
 	}
 	f.hold()
 	o.pend[i] = f
-	o.bytes += len(f.b)
+	o.bytes += int32(len(f.b))
 	o.frames++
 	return true, false
 }
@@ -155,7 +156,7 @@ func (o *outbox) older(f *frame) (i int, passes bool) {
 func (o *outbox) giveUp(i int) {
 	f := o.pend[i]
 	o.pend[i] = nil
-	o.bytes -= len(f.b)
+	o.bytes -= int32(len(f.b))
 	o.frames--
 	f.release()
 }
@@ -176,14 +177,15 @@ func (o *outbox) flush() {
 }
 
 // gather is what to write next: the first frame itself where it is alone,
-// several in one otherwise. Valid until the outbox is used again.
-func (o *outbox) gather() []byte {
+// several in one otherwise. Valid until the outbox is used again, and where it is in
+// a scratch, which is the caller's to drop, until that is dropped.
+func (o *outbox) gather() (p []byte, s *scratch) {
 	o.trim()
-	if o.frames == 1 || len(o.pend[0].b)-o.off >= gatherMost {
-		return o.pend[0].b[o.off:]
+	if first := o.pend[0].b[o.off:]; o.frames == 1 || len(first) >= gatherMost {
+		return first, nil
 	}
-	o.buf = scratches.Get().(*[]byte)
-	p := append((*o.buf)[:0], o.pend[0].b[o.off:]...)
+	s = scratches.Get().(*scratch)
+	p = append((*s)[:0], o.pend[0].b[o.off:]...)
 	for _, f := range o.pend[1:] {
 		if f == nil {
 			continue
@@ -193,7 +195,7 @@ func (o *outbox) gather() []byte {
 		}
 		p = append(p, f.b...)
 	}
-	return p
+	return p, s
 }
 
 // trim takes frames that were given up from the front.
@@ -207,7 +209,7 @@ func (o *outbox) trim() {
 
 // sent forgets n bytes that the socket took.
 func (o *outbox) sent(n int) {
-	o.bytes -= n
+	o.bytes -= int32(n)
 	done := 0
 	for n > 0 {
 		f := o.pend[done]
@@ -215,8 +217,8 @@ func (o *outbox) sent(n int) {
 			done++
 			continue
 		}
-		if left := len(f.b) - o.off; n < left {
-			o.off += n
+		if left := len(f.b) - int(o.off); n < left {
+			o.off += int32(n)
 			break
 		} else {
 			n -= left
@@ -303,5 +305,5 @@ func (o *outbox) close() {
 func (o *outbox) depth() (bytes, frames int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.bytes, o.frames
+	return int(o.bytes), int(o.frames)
 }

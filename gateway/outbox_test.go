@@ -149,10 +149,10 @@ func TestOutboxOrder(t *testing.T) {
 		var n uint32
 		take := func(most int) {
 			for o.frames > 0 && most > 0 {
-				p := o.gather()
+				p, s := o.gather()
 				k := min(most, len(p))
 				stream = append(stream, p[:k]...)
-				o.dropScratch()
+				s.drop()
 				o.sent(k)
 				most -= k
 			}

@@ -72,7 +72,7 @@ func (p *path) connect(t testing.TB) *conn {
 	c := newConn(p.g, near, netip.Addr{})
 	c.caller = nil // it has said hello
 	p.far = append(p.far, far)
-	t.Cleanup(func() { far.Close(); c.drains.Wait(); c.hangUp() })
+	t.Cleanup(func() { far.Close(); c.drained(); c.hangUp() })
 	return c
 }
 

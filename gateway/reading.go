@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"math"
 	"net"
 	"runtime"
 	"time"
@@ -31,7 +32,7 @@ var errWatched = errors.New("a loop watches the connection")
 
 // openLoops makes the loops, or none where there is no epoll.
 func (g *Gateway) openLoops() {
-	for range max(1, runtime.GOMAXPROCS(0)/2) {
+	for range min(max(1, runtime.GOMAXPROCS(0)/2), math.MaxUint8) {
 		l, err := poll.New[*conn]()
 		if err != nil {
 			if !errors.Is(err, errors.ErrUnsupported) {
@@ -62,13 +63,16 @@ func (g *Gateway) closeLoops() {
 	g.looping.Wait()
 }
 
-// loopFor deals connections out to the loops; nil where there is none.
-func (g *Gateway) loopFor() *loop {
+// loopFor deals connections out to the loops; 0 where there is none.
+func (g *Gateway) loopFor() uint8 {
 	if len(g.loops) == 0 {
-		return nil
+		return 0
 	}
-	return g.loops[g.dealt.Add(1)%uint64(len(g.loops))]
+	return uint8(1 + g.dealt.Add(1)%uint64(len(g.loops)))
 }
+
+// its is the connection's loop. It has one.
+func (c *conn) its() *loop { return c.g.loops[c.loop-1] }
 
 // run serves the connection until a loop takes over, or it ends.
 func (c *conn) run() {
@@ -94,7 +98,7 @@ func (c *conn) serve() error {
 		if c.out.closing() {
 			return errStop
 		}
-		if c.loop != nil && c.caller == nil && c.in.Rest() {
+		if c.loop != 0 && c.caller == nil && c.in.Rest() {
 			if c.watch() {
 				return errWatched
 			}
@@ -133,7 +137,7 @@ func (c *conn) awake() (net.Conn, error) {
 
 // watch gives the connection to its loop. From then on it is the loop's.
 func (c *conn) watch() bool {
-	loop, in, nc := c.loop, c.in, c.nc.Swap(nil) // c is the loop's once it is added
+	loop, in, nc := c.its(), c.in, c.nc.Swap(nil) // c is the loop's once it is added
 	c.in, c.looped = nil, true
 	if !loop.Add(int(c.out.fd), c) {
 		c.in, c.looped = in, false
@@ -151,16 +155,17 @@ func (c *conn) watch() bool {
 
 // arrived reads what has come, on the loop.
 func (c *conn) arrived(now time.Time, ended bool) {
-	in := &c.loop.in
-	c.loop.now = now
+	l := c.its()
+	in := &l.in
+	l.now = now
 	if k := c.caller; k != nil && !k.open {
 		c.knock(now, ended)
 		return
 	}
 	c.touch(now)
 	in.Open(nil, maxMessage, c)
-	err := in.Arrived(c.out.fd, ended, func(msg []byte) error {
-		if err := c.handle(msg); err != nil || c.debt == 0 {
+	err := in.Arrived(uintptr(c.out.fd), ended, func(msg []byte) error {
+		if err := c.handle(msg); err != nil || c.debt() == 0 {
 			return err
 		}
 		return ws.ErrWait
@@ -192,7 +197,7 @@ func (c *conn) leaveLoop() {
 }
 
 func (c *conn) unwatch() bool {
-	if !c.loop.Remove(int(c.out.fd), c) { // named twice in one batch
+	if !c.its().Remove(int(c.out.fd), c) { // named twice in one batch
 		return false
 	}
 	c.looped = false
@@ -207,27 +212,28 @@ func (c *conn) rouse() {
 	if nc := c.nc.Load(); nc != nil {
 		(*nc).SetReadDeadline(longAgo)
 	}
-	if c.loop != nil {
-		c.loop.Rouse(int(c.out.fd), c)
+	if c.loop != 0 {
+		c.its().Rouse(int(c.out.fd), c)
 	}
 }
 
 // clock is the time, as the loop took it for all that has arrived.
 func (c *conn) clock() time.Time {
 	if c.looped {
-		return c.loop.now
+		return c.its().now
 	}
 	return time.Now()
 }
 
 // payDebt waits until the connection is within its rates again.
 func (c *conn) payDebt() error {
-	if c.debt == 0 {
+	debt := c.debt()
+	if debt == 0 {
 		return nil
 	}
-	t := time.NewTimer(c.debt)
+	t := time.NewTimer(debt)
 	defer t.Stop()
-	c.debt = 0
+	c.excess.debt = 0
 	select {
 	case <-t.C:
 	case <-c.g.ctx.Done():

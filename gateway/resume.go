@@ -25,9 +25,9 @@ func (c *conn) handleResume(msg []byte) error {
 		c.g.noise.Info().Err(err).Stringer("from", c.from).Msg("resume refused")
 		c.sendError(f.Ref, 0, e)
 		if e.Code == wire.CodeBadToken {
-			c.forged++
+			c.over().forged++
 		}
-		if c.forged > maxForged {
+		if e := c.excess; e != nil && e.forged > maxForged {
 			return &end{wire.CloseFlood, "too many resume tokens that are none"}
 		}
 		return nil

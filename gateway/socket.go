@@ -36,13 +36,13 @@ func (o *outbox) open(c *conn, nc net.Conn) (alone bool) {
 	if err != nil {
 		return false
 	}
-	raw.Control(func(fd uintptr) { o.fd, o.direct = fd, true })
+	raw.Control(func(fd uintptr) { o.fd, o.direct = int32(fd), true })
 	return false
 }
 
 // own makes the outbox of c write to a socket by its descriptor, which is the
 // outbox's from now on.
-func (o *outbox) own(c *conn, fd uintptr) { o.c, o.fd, o.direct, o.owned = c, fd, true, true }
+func (o *outbox) own(c *conn, fd uintptr) { o.c, o.fd, o.direct, o.owned = c, int32(fd), true, true }
 
 // cipher is what TLS has sealed, nil where there is no TLS.
 func (o *outbox) cipher() *ciphertext {
@@ -65,14 +65,14 @@ func (o *outbox) writable(fd uintptr) bool {
 // held, and the outbox is not dead: only then is the descriptor sure to be the
 // socket's.
 func (o *outbox) writeNow() (blocked bool) {
-	blocked, _ = o.writeSome(o.fd)
+	blocked, _ = o.writeSome(uintptr(o.fd))
 	return blocked
 }
 
 // writeSome writes until nothing waits or the socket is full. mu is held.
 func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
 	for o.waits() {
-		p, err := o.next()
+		p, s, err := o.next()
 		if err != nil {
 			o.fail()
 			return false, wrote
@@ -80,7 +80,7 @@ func (o *outbox) writeSome(fd uintptr) (blocked, wrote bool) {
 		n, err := write(fd, p)
 		o.drops().writes.Inc()
 		whole := n == len(p)
-		o.dropScratch()
+		s.drop()
 		if err != nil {
 			o.fail()
 			return false, wrote
@@ -106,20 +106,21 @@ func (o *outbox) waits() bool {
 // next is what the socket is to take next. Under TLS, frames are sealed when
 // all that was sealed before is out: until then they can still be replaced. mu
 // is held.
-func (o *outbox) next() ([]byte, error) {
+func (o *outbox) next() (p []byte, s *scratch, err error) {
 	cipher := o.cipher()
 	if cipher == nil {
-		return o.gather(), nil
+		p, s = o.gather()
+		return p, s, nil
 	}
 	if p := cipher.waiting(); len(p) > 0 {
-		return p, nil
+		return p, nil, nil
 	}
-	p := o.gather()
+	p, s = o.gather()
 	p = p[:min(len(p), gatherMost)] // the rest of a long frame goes with the next
-	_, err := o.via.tls.Write(p)
-	o.dropScratch()
+	_, err = o.via.tls.Write(p)
+	s.drop()
 	o.sent(len(p))
-	return cipher.waiting(), err
+	return cipher.waiting(), nil, err
 }
 
 // took forgets what the socket has taken of next. mu is held.
@@ -149,12 +150,15 @@ func write(fd uintptr, p []byte) (int, error) {
 // gatherMost is about how much one write carries.
 const gatherMost = 64 << 10
 
-var scratches = sync.Pool{New: func() any { b := make([]byte, 0, gatherMost); return &b }}
+// scratch is where several frames become one write.
+type scratch []byte
 
-func (o *outbox) dropScratch() {
-	if o.buf != nil {
-		scratches.Put(o.buf)
-		o.buf = nil
+var scratches = sync.Pool{New: func() any { s := make(scratch, 0, gatherMost); return &s }}
+
+// drop gives s back; it may be nil.
+func (s *scratch) drop() {
+	if s != nil {
+		scratches.Put(s)
 	}
 }
 
@@ -199,8 +203,9 @@ func (o *outbox) drainSome(nc net.Conn) error {
 		return err
 	}
 	if !o.direct {
-		_, err := nc.Write(o.takeOut())
-		o.dropScratch()
+		p, s := o.takeOut()
+		_, err := nc.Write(p)
+		s.drop()
 		return err
 	}
 	raw, err := socketOf(nc).SyscallConn()
@@ -215,17 +220,16 @@ func (o *outbox) drainSome(nc net.Conn) error {
 
 // takeOut takes what one write carries out of the queue, for a socket that can
 // only be written to without the lock.
-func (o *outbox) takeOut() []byte {
+func (o *outbox) takeOut() (p []byte, s *scratch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.frames == 0 {
-		return nil
+		return nil, nil
 	}
-	p := o.gather()
-	if o.buf == nil { // the frame's own bytes, which are about to be released
-		o.buf = scratches.Get().(*[]byte)
-		p = append((*o.buf)[:0], p...)
+	if p, s = o.gather(); s == nil { // the frame's own bytes, which are about to be released
+		s = scratches.Get().(*scratch)
+		p = append((*s)[:0], p...)
 	}
 	o.sent(len(p))
-	return p
+	return p, s
 }
