@@ -58,7 +58,7 @@ func (m *Members) announce(ctx context.Context, g *memberlist.Memberlist) {
 			return
 		case <-m.soon:
 			if due == nil {
-				due = time.After(time.Until(next))
+				due = time.After(max(1, time.Until(next))) // not at once, as in sleep
 			}
 			continue
 		case <-m.now:
