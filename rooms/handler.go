@@ -13,7 +13,7 @@
 // What else a Handler can do is found by the methods that it has: those of Starter,
 // Ticker, Syncer, Dropper, Timed, Stateful, Upgrader, Downgrader, Stopper, Drainer
 // and Measured. A method of such a name with other parameters is an error when a
-// room starts.
+// host starts, and so is a kind's TickRate without a Tick.
 //
 // docs/plugins.md leads from an empty directory to a running room.
 package rooms

@@ -14,6 +14,7 @@ import (
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/daemon"
 	"github.com/limpet-games/limpet/rooms"
+	"github.com/limpet-games/limpet/rooms/internal/actor"
 	"github.com/limpet-games/limpet/snapshot/redisstore"
 	"github.com/limpet-games/limpet/wire"
 )
@@ -81,6 +82,16 @@ func newFlags(program string, s *settings) *daemon.Flags {
 // clean end, 1 after a failure, 2 for a wrong setting.
 func Command(args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
 	return command("roomd", args, out, errOut, kinds)
+}
+
+// OfflineCommand is what Command does with "rehearse", "replay" or "describe" as
+// the first argument, for a program that has them as commands of its own.
+func OfflineCommand(program string, args []string, out, errOut io.Writer, kinds ...rooms.Kind) int {
+	status, ran := runOffline(program, args, out, errOut, kinds)
+	if !ran {
+		return daemon.ExitUsage
+	}
+	return status
 }
 
 // command speaks of the program by the name under which it was started.
@@ -211,6 +222,9 @@ func announced(kinds []rooms.Kind) (names []string, placements map[string]string
 	placements = map[string]string{}
 	for _, k := range kinds {
 		if _, err := k.Checked(); err != nil {
+			return nil, nil, err
+		}
+		if err := actor.Check(k); err != nil {
 			return nil, nil, err
 		}
 		names = append(names, k.Name)

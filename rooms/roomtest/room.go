@@ -61,6 +61,9 @@ func New(t T, kind rooms.Kind) *Room {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
+	if err := actor.Check(kind); err != nil {
+		t.Fatalf("%v", err)
+	}
 	for _, field := range actor.Unsaved(checked) {
 		t.Logf("%s within the state is not saved", field)
 	}

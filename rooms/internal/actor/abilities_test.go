@@ -26,6 +26,21 @@ type ticksOnPointer struct{ plain }
 
 func (*ticksOnPointer) Tick(rooms.Room, time.Duration) {}
 
+func TestTickRateWantsTick(t *testing.T) {
+	kind := rooms.Kind{Name: "k", TickRate: 20, New: func() rooms.Handler { return plain{} }}
+	if err := Check(kind); err == nil || !strings.Contains(err.Error(), "kind k: TickRate is 20, but handler actor.plain has no method Tick") {
+		t.Errorf("without Tick: %v", err)
+	}
+	kind.New = func() rooms.Handler { return &ticksOnPointer{} }
+	if err := Check(kind); err != nil {
+		t.Errorf("with Tick: %v", err)
+	}
+	kind.New = func() rooms.Handler { panic("needs what a room has") }
+	if err := Check(kind); err != nil {
+		t.Errorf("New panics: %v", err)
+	}
+}
+
 func TestMethodsThatWouldNeverBeCalledAreRefused(t *testing.T) {
 	for _, tt := range []struct {
 		handler rooms.Handler

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -46,6 +47,20 @@ func (g *game) make(kind rooms.Kind) (err error) {
 		}
 	}
 	return nil
+}
+
+// Check finds, in a kind as its program gives it, what would never be called or
+// saved. A New that panics is found out when a room starts.
+func Check(k rooms.Kind) error {
+	var g game
+	err := g.make(k)
+	if p := (*Panic)(nil); errors.As(err, &p) {
+		return nil
+	}
+	if err == nil && k.TickRate != 0 && g.ticker == nil {
+		return fmt.Errorf("kind %s: TickRate is %d, but handler %T has no method Tick(rooms.Room, time.Duration)", k.Name, k.TickRate, g.handler)
+	}
+	return err
 }
 
 // Handler is the room's handler, for tests of it.
