@@ -7,6 +7,7 @@ import (
 	"github.com/limpet-games/limpet/games/board"
 	"github.com/limpet-games/limpet/games/chat"
 	"github.com/limpet-games/limpet/internal/gatewayd"
+	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/rooms/host"
 )
 
@@ -17,5 +18,7 @@ func runGatewayd(_ context.Context, args []string, s streams) int {
 }
 
 func runRoomd(_ context.Context, args []string, s streams) int {
-	return host.Command(args, s.out, s.err, arena.Kind(), board.Kind(), chat.Kind())
+	return host.Command(args, s.out, s.err, kinds()...)
 }
+
+func kinds() []rooms.Kind { return []rooms.Kind{arena.Kind(), board.Kind(), chat.Kind()} }

@@ -23,6 +23,7 @@ func runDev(ctx context.Context, args []string, s streams) int {
 	f.String(&cfg.Data, "data", "", "DIR", "directory for rooms, logs and keys, kept between runs; empty: limpet-dev in your cache directory")
 	f.String(&cfg.Redis, "redis", "", "URL", "keep rooms in this Redis, not in the data directory")
 	f.String(&cfg.Roomd, "roomd", "", "PACKAGE", "your own game's room host, a package or a binary, in place of the samples")
+	f.List(&cfg.Isolate, "isolate", "KIND", "kinds that each room host runs in a child process each, as roomd --isolate does")
 	f.List(&cfg.Origins, "origins", "ORIGIN", "web origins whose pages may connect, like http://localhost:5173 of a page that another server serves")
 	f.String(&cfg.LogLevel, "log-level", "info", "LEVEL", "least severe lines in the logs: debug, info, warn or error",
 		daemon.OneOf("debug", "info", "warn", "error"))

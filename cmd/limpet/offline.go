@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/limpet-games/limpet/internal/daemon"
+	"github.com/limpet-games/limpet/rooms/host"
 )
 
 // offline has a room host's program read a store: this one with the sample
@@ -23,7 +24,7 @@ func offline(what string) func(context.Context, []string, streams) int {
 		}
 		rest = append([]string{what}, rest...)
 		if roomd == "" {
-			return runRoomd(ctx, rest, s)
+			return host.OfflineCommand("limpet", rest, s.out, s.err, kinds()...)
 		}
 		status, err := runOther(ctx, roomd, rest, s)
 		if err != nil {

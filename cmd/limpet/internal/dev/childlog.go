@@ -128,18 +128,19 @@ func (l *childLog) lastLine() string {
 }
 
 // warning is the text of a log line of level warn or above, or of a line that
-// is no log line at all: a panic, say. What gossip thinks of neighbours that
+// is no log line at all: a panic, say; and that of a handshake that was refused,
+// which a page of another origin wonders about. What gossip thinks of neighbours that
 // died on purpose is left to the file.
 func warning(raw []byte) (string, bool) {
-	var head struct{ Level, Area string }
+	var head struct{ Level, Area, Message string }
 	if json.Unmarshal(raw, &head) != nil {
 		return string(raw), true
 	}
 	if head.Area == "gossip" {
 		return "", false
 	}
-	switch head.Level {
-	case "warn", "error", "fatal", "panic":
+	switch {
+	case slices.Contains([]string{"warn", "error", "fatal", "panic"}, head.Level), head.Message == "handshake refused":
 		return readable(raw)
 	}
 	return "", false

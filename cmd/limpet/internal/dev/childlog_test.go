@@ -41,6 +41,19 @@ func TestChildLogShowsWarningsWithRestraint(t *testing.T) {
 	})
 }
 
+func TestChildLogShowsRefusedOrigins(t *testing.T) {
+	out := &text{}
+	l := newChildLog(filepath.Join(t.TempDir(), "x.log"), "gateway-1", NewTerminal(out))
+	if err := l.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	fmt.Fprintln(l, `{"level":"info","from":"127.0.0.1","why":"origin http://a.example:80 is not allowed","message":"handshake refused"}`)
+	if got := out.String(); !strings.Contains(got, "handshake refused from=127.0.0.1 why=origin http://a.example:80 is not allowed\n") {
+		t.Errorf("terminal shows %q", got)
+	}
+}
+
 func TestChildLogIsBounded(t *testing.T) {
 	l := newChildLog(filepath.Join(t.TempDir(), "x.log"), "host-1", NewTerminal(&text{}))
 	if err := l.open(); err != nil {

@@ -24,6 +24,7 @@ type Config struct {
 	Data     string   // directory for the store, logs, keys and state
 	Redis    string   // URL of the checkpoint store; empty: the embedded one in Data
 	Roomd    string   // package or binary of the room host; empty: the samples
+	Isolate  []string // kinds that hosts run in processes of their own
 	Origins  []string // of web pages that others serve
 	LogLevel string   // of the children
 	Limpet   string   // this program, for children

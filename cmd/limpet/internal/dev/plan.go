@@ -37,6 +37,9 @@ func (c *Cluster) plan(roomd []string) error {
 	join := strings.Join(seeds, ",")
 	for i, p := range hosts {
 		args := append(c.common(fmt.Sprintf("host-%d", i+1), p, join), c.storeFlags()...)
+		for _, kind := range c.cfg.Isolate {
+			args = append(args, "--isolate", kind)
+		}
 		c.hosts = append(c.hosts, c.newChild(roleHost, p, roomd, args, nil))
 	}
 	for i, p := range gateways {
