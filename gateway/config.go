@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/alarm"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/internal/pressure"
 	"github.com/limpet-games/limpet/wire"
@@ -72,4 +73,5 @@ type Config struct {
 	Limits  Limits
 	Log     zerolog.Logger
 	Metrics prometheus.Registerer // nil: none
+	Alarms  *alarm.Clock          // for what is done again and again; it runs for longer than the gateway; nil: timers of Go's
 }

@@ -20,7 +20,7 @@ const (
 
 // watchLateness measures until ctx is done.
 func (g *Gateway) watchLateness(ctx context.Context) {
-	t := time.NewTimer(paceEvery)
+	t := g.cfg.Alarms.New()
 	defer t.Stop()
 	factor, worst, paced := 1.0, time.Duration(0), time.Now()
 	for {
@@ -28,8 +28,9 @@ func (g *Gateway) watchLateness(ctx context.Context) {
 		if g.admission.coming(time.Now()) {
 			wait = lateEvery
 		}
-		due := time.Now().Add(wait)
-		t.Reset(wait)
+		now := time.Now()
+		due := now.Add(wait)
+		t.Set(now, wait)
 		select {
 		case <-ctx.Done():
 			return

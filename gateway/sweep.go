@@ -15,10 +15,11 @@ const (
 )
 
 func (g *Gateway) sweep(ctx context.Context) {
-	t := time.NewTicker(sweepEvery)
+	t := g.cfg.Alarms.New()
 	defer t.Stop()
 	var told time.Time
 	for {
+		t.Set(time.Now(), sweepEvery)
 		select {
 		case <-ctx.Done():
 			return

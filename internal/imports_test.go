@@ -29,10 +29,11 @@ var allowed = map[string]map[string]string{
 	"wire/peer": {"wire": "ids and the codec"},
 	"internal/link": {
 		"wire": "errors cross a link as wire errors", "internal/certs": "who is at the other end",
-		"internal/socket": "reads and writes", outside: "logs and metrics",
+		"internal/socket": "reads and writes", "internal/alarm": "beats and waits", outside: "logs and metrics",
 	},
 	"internal/certs":    {outside: "logs and metrics"},
 	"internal/socket":   {},
+	"internal/alarm":    {outside: "system calls"},
 	"internal/pressure": {outside: "logs and metrics"},
 	"internal/isolate":  {outside: "logs and metrics"},
 	"snapshot": {
@@ -68,13 +69,13 @@ var allowed = map[string]map[string]string{
 		"wire":           "ids and errors", "wire/peer": "messages to gateways", "internal/link": "links to gateways and hosts",
 		"snapshot/...": "claims and checkpoints", "directory": "it is a directory's host",
 		"rooms": "kinds", "rooms/internal/actor": "the rooms it runs",
-		"internal/isolate": "kinds in processes of their own", "internal/certs": "names of such processes",
+		"internal/alarm": "what wakes rooms", "internal/isolate": "kinds in processes of their own", "internal/certs": "names of such processes",
 		"internal/query": "questions to its rooms", "internal/explain": "what it believes of a room", "internal/daemon": "host.Main is a whole process", "internal/pressure": "what it must refuse", outside: "logs and metrics",
 	},
 	"gateway": {
 		"wire": "the client protocol", "wire/peer": "messages to hosts", "internal/link": "links to hosts",
 		"directory": "where rooms are", "internal/pressure": "what it must refuse", "gateway/internal/...": "its own parts",
-		"internal/socket": "writes to clients",
+		"internal/socket": "writes to clients", "internal/alarm": "what is due",
 		"internal/daemon": "logs for net/http", outside: "the WebSocket handshake, logs and metrics",
 	},
 	"gateway/auth": {
@@ -91,7 +92,7 @@ var allowed = map[string]map[string]string{
 	"internal/explain": {},
 	"internal/daemon": {
 		"wire": "ids and errors", "internal/query": "the language of POST /v1/query", "internal/explain": "what GET /v1/explain answers", "web": "the operator's page", "internal/link": "the process's links",
-		"internal/certs": "its certificate", "internal/pressure": "what it has left", "directory": "the process's view", outside: "logs and metrics",
+		"internal/alarm": "it rings them", "internal/certs": "its certificate", "internal/pressure": "what it has left", "directory": "the process's view", outside: "logs and metrics",
 	},
 	"internal/gatewayd": {
 		"wire": "limits", "internal/link": "errors of links", "internal/daemon": "flags and lifetimes", "directory": "where rooms are",

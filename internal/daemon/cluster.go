@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/alarm"
 	"github.com/limpet-games/limpet/internal/certs"
 	"github.com/limpet-games/limpet/internal/link"
 )
@@ -118,6 +119,7 @@ type Self struct {
 	Inherited *Inheritance
 	Log       zerolog.Logger
 	Metrics   prometheus.Registerer
+	Alarms    *alarm.Clock // nil: timers of Go's
 }
 
 // Cluster is a process's place in its cluster: its name, links and view.
@@ -176,7 +178,7 @@ func OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
 	}
 	c.Mesh = link.New(link.Config{
 		Self: string(c.ID), Cluster: flags.Cluster, Identity: identity,
-		Log: self.Log, Metrics: self.Metrics,
+		Log: self.Log, Metrics: self.Metrics, Alarms: self.Alarms,
 	})
 	return c, nil
 }

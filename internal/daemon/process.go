@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+
+	"github.com/limpet-games/limpet/internal/alarm"
 )
 
 // Process is what a program's main says of itself.
@@ -33,6 +35,7 @@ type Wiring struct {
 	Metrics *prometheus.Registry
 	Ops     *Ops
 	Parts   Parts
+	Alarms  *alarm.Clock // they ring from before any part runs until all have ended
 
 	// Inherited is what a process left that became this one, nil at a fresh start.
 	Inherited *Inheritance
@@ -73,7 +76,7 @@ func (w *Wiring) Defer(close func() error) { w.closers = append(w.closers, close
 
 // OpenCluster is OpenCluster for this process.
 func (w *Wiring) OpenCluster(flags ClusterFlags, self Self) (*Cluster, error) {
-	self.Ops, self.Inherited, self.Log, self.Metrics = w.opsAddr, w.Inherited, w.Log, w.Metrics
+	self.Ops, self.Inherited, self.Log, self.Metrics, self.Alarms = w.opsAddr, w.Inherited, w.Log, w.Metrics, w.Alarms
 	return OpenCluster(flags, self)
 }
 
@@ -133,6 +136,11 @@ func (w *Wiring) prepare(p Process) (err error) {
 	}
 	w.opsListener, w.opsAddr = ln, ln.Addr().String()
 	limitMemory(w.Log, os.DirFS("/"))
+	if w.Alarms, err = alarm.NewClock(); err != nil {
+		ln.Close()
+		return err
+	}
+	w.Parts.Add("alarms", w.Alarms.Run)
 	w.Parts.Add("tidying of memory", tidy)
 	w.Parts.Add("operations", func(ctx context.Context) error { return w.Ops.Run(ctx, ln) })
 	if err := p.Wire(w); err != nil {

@@ -135,7 +135,7 @@ func (s *settings) wire(p *daemon.Wiring) error {
 		Directory: rooms{resolver, coroner, cluster.Members},
 		Cluster:   s.cluster.Cluster, Keys: tokenKeys(cluster, p),
 		Origins: s.origins, Proxies: s.auth.prefixes(), Static: static, Limits: s.limits, TLS: secure, Pressure: s.memory.Watch(p).Level,
-		Log: p.Log, Metrics: p.Metrics,
+		Log: p.Log, Metrics: p.Metrics, Alarms: p.Alarms,
 	}
 	if verifier != nil {
 		cfg.Authenticate = verifier.Verify

@@ -123,10 +123,10 @@ const keepBuffer = 256 << 10
 // closed. Messages that arrive during a write go with the next, and where many
 // come a write waits for them.
 func (l *Link) write() {
-	beat := time.NewTicker(l.mesh.cfg.Heartbeat)
+	beat, pause := l.mesh.cfg.Alarms.New(), l.mesh.cfg.Alarms.New()
 	defer beat.Stop()
-	pause := time.NewTimer(time.Hour)
 	defer pause.Stop()
+	beat.Set(time.Now(), l.mesh.cfg.Heartbeat)
 	var spare []byte
 	var heard uint64
 	var g linger
@@ -135,7 +135,8 @@ func (l *Link) write() {
 		select {
 		case <-l.done:
 			return
-		case <-beat.C:
+		case now := <-beat.C:
+			beat.Set(now, l.mesh.cfg.Heartbeat)
 			if now := l.heard.Load(); now != heard {
 				heard, silent = now, 0
 			} else if silent++; silent >= 4 {
@@ -149,12 +150,13 @@ func (l *Link) write() {
 		l.mu.Lock()
 		waiting, urgent := len(l.out), l.urgent
 		l.mu.Unlock()
-		lingered := waiting > 0 && !urgent && g.wait(time.Now(), waiting)
+		now := time.Now()
+		lingered := waiting > 0 && !urgent && g.wait(now, waiting)
 		if urgent {
 			runtime.Gosched() // others that wait to run may have calls to make too
 		}
 		if lingered {
-			pause.Reset(lingerFor)
+			pause.Set(now, lingerFor)
 			select {
 			case <-l.done:
 				return
@@ -169,7 +171,7 @@ func (l *Link) write() {
 			spare = batch
 			continue
 		}
-		now := time.Now()
+		now = time.Now()
 		if g.wrote(now, frames); lingered {
 			g.gathered(now, frames)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/limpet-games/limpet/internal/alarm"
 	"github.com/limpet-games/limpet/internal/certs"
 )
 
@@ -31,6 +32,7 @@ type Config struct {
 
 	Log     zerolog.Logger
 	Metrics prometheus.Registerer // nil: none
+	Alarms  *alarm.Clock          // for beats and waits; it runs for longer than the mesh; nil: timers of Go's
 }
 
 func (c *Config) setDefaults() {

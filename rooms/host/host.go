@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/alarm"
 	"github.com/limpet-games/limpet/internal/isolate"
 	"github.com/limpet-games/limpet/internal/link"
 	"github.com/limpet-games/limpet/internal/pressure"
@@ -31,6 +32,8 @@ type Config struct {
 	Served []rooms.Kind
 	Store  snapshot.Store
 	Mesh   *link.Mesh // New registers this package's handlers on it, so it must not run yet
+	// Alarms wake rooms, and run for longer than the host; nil: a timer of Go's each.
+	Alarms *alarm.Clock
 
 	// Pressure says what the process must not take on any more; nil: nothing.
 	Pressure func() pressure.Level

@@ -137,8 +137,7 @@ func (h *Host) start(k rooms.Kind, g grant, p prepared, from copyOf, now time.Ti
 		r.journal.tail.stored.Store(from.journal.Last())
 		r.journal.entries = len(from.journal.Entries)
 	}
-	r.timer = time.NewTimer(time.Hour)
-	r.timer.Stop() // the first step arms it
+	r.timer = h.cfg.Alarms.New() // the first step arms it
 	return r, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/limpet-games/limpet/directory"
+	"github.com/limpet-games/limpet/internal/alarm"
 	"github.com/limpet-games/limpet/internal/fault"
 	"github.com/limpet-games/limpet/rooms"
 	"github.com/limpet-games/limpet/rooms/internal/actor"
@@ -46,7 +47,7 @@ type room struct {
 	save    saving
 	journal journaling
 	close   closing
-	timer   *time.Timer
+	timer   *alarm.Alarm
 	armed   time.Time         // when timer fires, zero if it does not
 	empty   time.Time         // since when there is no member, zero while there is one
 	lost    map[loss]struct{} // whom to ask for inputs again, at askAt
@@ -313,9 +314,7 @@ func (r *room) arm(now time.Time) {
 	if r.armed = due; due.IsZero() {
 		r.timer.Stop()
 	} else {
-		// Not at once: goroutines of one synctest bubble that take timers which have
-		// ended crash each other under the race detector (Go 1.26).
-		r.timer.Reset(max(1, due.Sub(now)))
+		r.timer.Set(now, due.Sub(now))
 	}
 }
 

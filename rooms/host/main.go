@@ -122,7 +122,7 @@ func command(program string, args []string, out, errOut io.Writer, kinds []rooms
 // wire puts the process's parts together. Each may rely on those before it.
 func (s *settings) wire(p *daemon.Wiring) error {
 	cfg := s.host
-	cfg.Log, cfg.Metrics = p.Log, p.Metrics
+	cfg.Log, cfg.Metrics, cfg.Alarms = p.Log, p.Metrics, p.Alarms
 	child := cfg.Isolated
 	if _, is := child.Is(); is {
 		p.Parts.Add("signs of life", child.Run)

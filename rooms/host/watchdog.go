@@ -85,9 +85,10 @@ func (p *pulse) isTaken() bool { return p.call.Load() == taken }
 // watch gives up rooms whose code does not return. A goroutine can't be ended
 // from outside: it is left behind, and whatever its call comes to is ignored.
 func (h *Host) watch(ctx context.Context) error {
-	tick := time.NewTicker(watchEvery)
+	tick := h.cfg.Alarms.New()
 	defer tick.Stop()
 	for {
+		tick.Set(time.Now(), watchEvery)
 		select {
 		case <-ctx.Done():
 			return nil
