@@ -23,20 +23,22 @@ var (
 	})
 )
 
-// compress gives the body to store for a state, and the flags that say so.
-func compress(state []byte) ([]byte, uint8) {
+// appendCompressed appends the body to store for a state, and gives the flags
+// that say so.
+func appendCompressed(b, state []byte) ([]byte, uint8) {
 	if len(state) < compressFrom {
-		return state, 0
+		return append(b, state...), 0
 	}
 	enc, err := encoder()
 	if err != nil { // the options are constants: a state is stored as it is
-		return state, 0
+		return append(b, state...), 0
 	}
-	body := enc.EncodeAll(state, make([]byte, 0, len(state)/2))
-	if len(body) > len(state)-len(state)/10 {
-		return state, 0
+	at := len(b)
+	b = enc.EncodeAll(state, b)
+	if len(b)-at > len(state)-len(state)/10 {
+		return append(b[:at], state...), 0
 	}
-	return body, flagCompressed
+	return b, flagCompressed
 }
 
 // decompress gives a state of exactly size bytes, which the caller has

@@ -51,26 +51,34 @@ type Header struct {
 // Encode wraps a room's state for a store; it keeps none of state. State of
 // 512 bytes and more is compressed where that saves a tenth. Safe for
 // concurrent use.
-func Encode(h Header, state []byte) ([]byte, error) {
+func Encode(h Header, state []byte) ([]byte, error) { return AppendEncoded(nil, h, state) }
+
+// AppendEncoded is Encode into the memory after b, which grows where it is too
+// small.
+func AppendEncoded(b []byte, h Header, state []byte) ([]byte, error) {
 	if err := wire.CheckKind(h.Kind); err != nil {
 		return nil, fmt.Errorf("encode checkpoint: %w", err)
 	}
 	if len(state) > MaxState {
 		return nil, fmt.Errorf("encode checkpoint: %w: %d bytes, at most %d", ErrStateTooBig, len(state), MaxState)
 	}
-	body, flags := compress(state)
-	b := make([]byte, 0, fixedHeader+len(h.Kind)+len(body))
+	at := len(b)
 	b = append(b, magic[:]...)
-	b = append(b, formatVersion, flags)
+	b = append(b, formatVersion, 0)
 	b = binary.BigEndian.AppendUint32(b, h.StateVersion)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Incarnation))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Epoch))
 	b = binary.BigEndian.AppendUint64(b, h.Seq)
 	b = wire.AppendStr8(b, h.Kind)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(state)))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
-	b = binary.BigEndian.AppendUint64(b, checksum(b, body))
-	return append(b, body...), nil
+	sizes := len(b)
+	b = append(b, make([]byte, 4+8)...) // of the body and the checksum, known below
+	body := len(b)
+	b, flags := appendCompressed(b, state)
+	b[at+5] = flags
+	binary.BigEndian.PutUint32(b[sizes:], uint32(len(b)-body))
+	binary.BigEndian.PutUint64(b[sizes+4:], checksum(b[at:sizes+4], b[body:]))
+	return b, nil
 }
 
 // Decode unwraps a checkpoint of the named kind whose state is at most limit

@@ -133,7 +133,7 @@ type AppendRequest struct {
 type SaveRequest struct {
 	Claim Claim
 	Seq   uint64
-	Data  []byte
+	Data  []byte // a store keeps none of it when its call has returned
 	// Journal is the number of the last journal entry whose effect the
 	// checkpoint holds: entries up to it are dropped in the same step. 0 where
 	// the room keeps no journal.

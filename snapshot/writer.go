@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +35,7 @@ type WriterConfig struct {
 	BatchBytes int           // bytes in a call, unless one save alone is bigger; default 4 MiB
 	InFlight   int           // calls at a time; default 4
 	Timeout    time.Duration // of a call; default 2 s
+	Gather     time.Duration // for which a save that is in no hurry waits for others, to go in one call; default 0
 
 	// Patience is how long a save may be tried without an answer until the
 	// store is said not to run; default 1 s.
@@ -77,9 +77,10 @@ type Writer struct {
 
 	mu      sync.Mutex
 	rooms   map[wire.RoomID]*entry
-	ready   list.List // of *entry that may be sent, oldest first
+	ready   chain     // that may be sent, oldest first
+	due     time.Time // of ready's next batch
 	resting restHeap  // of *entry that wait for their next try
-	owed    list.List // of *entry tried since owedSince without an answer, oldest first
+	owed    chain     // tried since owedSince without an answer, oldest first
 	bytes   int
 	batches int       // in flight
 	failed  int       // calls that failed in a row
@@ -98,6 +99,7 @@ func NewWriter(cfg WriterConfig) *Writer {
 		m:     newWriterMetrics(cfg.Metrics),
 		wake:  make(chan struct{}, 1),
 		rooms: make(map[wire.RoomID]*entry),
+		ready: chain{which: inReady}, owed: chain{which: inOwed},
 	}
 }
 
@@ -105,49 +107,82 @@ func NewWriter(cfg WriterConfig) *Writer {
 // once: with nil when it is stored, with an error of Store.Save for single
 // rooms, or ErrSuperseded, ErrQueueFull or ErrWriterStopped. It is called by a
 // goroutine of the writer or, for an answer that is known at once, by the
-// submitter's; it must not block.
+// submitter's; it must not block. The data is the submitter's again then.
 //
 // A save older than the room's queued one, by epoch and then seq, is itself
 // the superseded one. A queue that is full keeps what it has.
 func (w *Writer) Submit(req SaveRequest, done func(SaveRequest, error)) {
-	s := &save{req: req, done: done, at: time.Now()}
-	if loser, err := w.enqueue(s); loser != nil {
-		w.m.answer(err)
-		loser.done(loser.req, err)
-	}
-	w.nudge()
+	w.submit(req, done, 0)
 }
 
-// enqueue takes s in, or names the save that loses: s itself or the one that
-// it replaced.
-func (w *Writer) enqueue(s *save) (*save, error) {
+// SubmitLater is Submit for a save that can wait for others, for the time that
+// the writer gathers.
+func (w *Writer) SubmitLater(req SaveRequest, done func(SaveRequest, error)) {
+	w.submit(req, done, w.cfg.Gather)
+}
+
+func (w *Writer) submit(req SaveRequest, done func(SaveRequest, error), wait time.Duration) {
+	s := saves.Get().(*save)
+	s.req, s.done, s.at = req, done, time.Now()
+	loser, wake, err := w.enqueue(s, s.at.Add(wait))
+	if loser != nil {
+		w.m.answer(err)
+		loser.tell(err)
+	}
+	if wake {
+		w.nudge()
+	}
+}
+
+// enqueue takes s in, to be sent when it is due, or names the save that loses: s
+// itself or the one that it replaced. wake says that Run has to look.
+func (w *Writer) enqueue(s *save, due time.Time) (loser *save, wake bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.measure()
 	if w.stopped {
-		return s, ErrWriterStopped
+		return s, false, ErrWriterStopped
 	}
 	e := w.rooms[s.req.Claim.Room]
 	if e == nil {
 		if len(w.rooms) >= w.cfg.MaxRooms || w.bytes+s.size() > w.cfg.MaxBytes {
-			return s, ErrQueueFull
+			return s, false, ErrQueueFull
 		}
-		e = &entry{room: s.req.Claim.Room, next: s, resting: -1}
+		e = entries.Get().(*entry)
+		e.room, e.next, e.resting = s.req.Claim.Room, s, -1
 		w.rooms[e.room] = e
 		w.bytes += s.size()
-		e.ready = w.ready.PushBack(e)
-		return nil, nil
+		w.makeReady(e)
+		return nil, w.hurry(due), nil
 	}
 	if s.olderThan(e.next) || s.olderThan(e.sent) {
-		return s, ErrSuperseded
+		return s, false, ErrSuperseded
 	}
 	old := e.next
 	grown := w.bytes + s.size() - old.size()
 	if grown > w.cfg.MaxBytes && s.size() > old.size() {
-		return s, ErrQueueFull
+		return s, false, ErrQueueFull
 	}
 	e.next, w.bytes = s, grown
-	return old, ErrSuperseded
+	return old, w.hurry(due), ErrSuperseded
+}
+
+// makeReady lines e up; mu is held.
+func (w *Writer) makeReady(e *entry) {
+	if w.ready.n == 0 {
+		w.due = time.Time{}
+	}
+	w.ready.pushBack(e)
+}
+
+// hurry has what is ready sent at due, unless that is sooner anyway, and says
+// whether Run has to be told: of a time that is new, or a batch that is full; mu
+// is held.
+func (w *Writer) hurry(due time.Time) (wake bool) {
+	if wake = w.due.IsZero() || due.Before(w.due); wake {
+		w.due = due
+	}
+	return wake || w.ready.n == w.cfg.BatchRooms
 }
 
 // Drain waits until all that is queued has been answered, or ctx is done: then
@@ -160,10 +195,12 @@ func (w *Writer) Drain(ctx context.Context) error {
 			w.idle = make(chan struct{})
 		}
 		idle := w.idle
+		w.hurry(time.Now())
 		w.mu.Unlock()
 		if left == 0 {
 			return nil
 		}
+		w.nudge()
 		select {
 		case <-idle:
 		case <-ctx.Done():

@@ -2,9 +2,9 @@ package snapshot
 
 import (
 	"container/heap"
-	"container/list"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/limpet-games/limpet/wire"
@@ -22,6 +22,20 @@ func (s *save) size() int {
 		return 0
 	}
 	return len(s.req.Data)
+}
+
+// saves and entries are used again: rooms submit a save every second or so.
+var (
+	saves   = sync.Pool{New: func() any { return new(save) }}
+	entries = sync.Pool{New: func() any { return new(entry) }}
+)
+
+// tell answers a save, which ends here.
+func (s *save) tell(err error) {
+	done, req := s.done, s.req
+	*s = save{}
+	saves.Put(s)
+	done(req, err)
 }
 
 func (s *save) olderThan(o *save) bool {
@@ -43,18 +57,17 @@ type entry struct {
 	next *save // the newest, unsent
 	sent *save // in flight
 
-	ready   *list.Element
+	links   [chains]link
 	resting int // index in the heap, -1 when not there
 	until   time.Time
 
-	owed      *list.Element
 	owedSince time.Time
 	failures  int // tries in a row that failed for this room alone
 }
 
-// take removes the entries of one batch from the ready list, or returns none
-// where none may be sent now.
-func (w *Writer) take(now time.Time) []*entry {
+// take moves the entries of one batch from the ready chain to a flight, or returns
+// nil where none may be sent now; mu is held.
+func (w *Writer) take(now time.Time) *flight {
 	limit := w.cfg.InFlight
 	if w.failed > 0 {
 		limit = 1 // one call at a time finds out whether the store is back
@@ -63,28 +76,30 @@ func (w *Writer) take(now time.Time) []*entry {
 		return nil
 	}
 	for len(w.resting) > 0 && !now.Before(w.resting[0].until) {
-		e := heap.Pop(&w.resting).(*entry)
-		e.ready = w.ready.PushBack(e)
+		w.makeReady(heap.Pop(&w.resting).(*entry))
+		w.hurry(now)
 	}
-	var batch []*entry
+	if w.ready.n == 0 || now.Before(w.due) && w.ready.n < w.cfg.BatchRooms {
+		return nil
+	}
+	f := flights.Get().(*flight)
 	bytes := 0
-	for w.ready.Len() > 0 && len(batch) < w.cfg.BatchRooms {
-		e := w.ready.Front().Value.(*entry)
-		if len(batch) > 0 && bytes+e.next.size() > w.cfg.BatchBytes {
+	for w.ready.n > 0 && len(f.batch) < w.cfg.BatchRooms {
+		e := w.ready.first
+		if len(f.batch) > 0 && bytes+e.next.size() > w.cfg.BatchBytes {
 			break
 		}
 		bytes += e.next.size()
-		w.ready.Remove(e.ready)
-		e.ready, e.sent, e.next = nil, e.next, nil
-		if e.owed == nil {
-			e.owed, e.owedSince = w.owed.PushBack(e), now
+		w.ready.remove(e)
+		e.sent, e.next = e.next, nil
+		if !w.owed.has(e) {
+			w.owed.pushBack(e)
+			e.owedSince = now
 		}
-		batch = append(batch, e)
+		f.batch = append(f.batch, e)
 	}
-	if len(batch) > 0 {
-		w.batches++
-	}
-	return batch
+	w.batches++
+	return f
 }
 
 // answer is what one save is told once the lock is free.
@@ -93,9 +108,9 @@ type answer struct {
 	err  error
 }
 
-// settle takes a batch's outcome in and returns what to tell. Callers hold no
+// settle takes a flight's outcome in and gathers what to tell. Callers hold no
 // lock.
-func (w *Writer) settle(batch []*entry, errs []error, callErr error) []answer {
+func (w *Writer) settle(f *flight, errs []error, callErr error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.measure()
@@ -107,21 +122,19 @@ func (w *Writer) settle(batch []*entry, errs []error, callErr error) []answer {
 	} else {
 		w.failed, w.pause = 0, time.Time{}
 	}
-	var out []answer
-	for i := len(batch) - 1; i >= 0; i-- { // backwards, so that those put back keep their order
-		e, err := batch[i], callErr
+	for i := len(f.batch) - 1; i >= 0; i-- { // backwards, so that those put back keep their order
+		e, err := f.batch[i], callErr
 		if callErr == nil {
 			err = errs[i]
 		}
 		if a, told := w.settleOne(e, err, callErr != nil, now); told {
-			out = append(out, a)
+			f.answers = append(f.answers, a)
 		}
 	}
 	if len(w.rooms) == 0 && w.idle != nil {
 		close(w.idle)
 		w.idle = nil
 	}
-	return out
 }
 
 // settleOne ends one save's flight: it is answered, or goes back to be tried
@@ -130,13 +143,16 @@ func (w *Writer) settleOne(e *entry, err error, call bool, now time.Time) (answe
 	s := e.sent
 	e.sent = nil
 	if final(err) {
-		w.owed.Remove(e.owed)
-		e.owed, e.failures = nil, 0
+		w.owed.remove(e)
+		e.failures = 0
 		w.bytes -= s.size()
 		if e.next == nil {
 			delete(w.rooms, e.room)
+			*e = entry{}
+			entries.Put(e)
 		} else {
-			e.ready = w.ready.PushBack(e)
+			w.makeReady(e)
+			w.hurry(now)
 		}
 		return answer{s, err}, true
 	}
@@ -147,7 +163,8 @@ func (w *Writer) settleOne(e *entry, err error, call bool, now time.Time) (answe
 		e.next = s
 	}
 	if call {
-		e.ready = w.ready.PushFront(e)
+		w.ready.pushFront(e)
+		w.hurry(now)
 	} else {
 		w.m.answer(ErrUnknown)
 		e.failures++

@@ -39,41 +39,61 @@ func (w *Writer) Run(ctx context.Context) error {
 func (w *Writer) dispatch(ctx context.Context, now time.Time, calls *sync.WaitGroup) {
 	for {
 		w.mu.Lock()
-		batch := w.take(now)
+		f := w.take(now)
 		w.mu.Unlock()
-		if len(batch) == 0 {
+		if f == nil {
 			return
 		}
-		calls.Go(func() { w.send(ctx, batch) })
+		calls.Go(func() { w.send(ctx, f) })
 	}
+}
+
+// flight is one call's, and used again.
+type flight struct {
+	batch   []*entry // sent of each is not touched by others
+	reqs    []SaveRequest
+	answers []answer
+}
+
+var flights = sync.Pool{New: func() any { return new(flight) }}
+
+// land lets go of all that the flight holds but its memory.
+func (f *flight) land() {
+	clear(f.batch)
+	clear(f.reqs)
+	clear(f.answers)
+	f.batch, f.reqs, f.answers = f.batch[:0], f.reqs[:0], f.answers[:0]
+	flights.Put(f)
 }
 
 // send makes one call and tells its outcome. A call that has begun is not cut
 // off by the end of Run: its saves would be left unknown for nothing.
-func (w *Writer) send(ctx context.Context, batch []*entry) {
-	reqs := make([]SaveRequest, len(batch))
+func (w *Writer) send(ctx context.Context, f *flight) {
 	bytes := 0
-	for i, e := range batch { // sent is not touched by others while in flight
-		reqs[i] = e.sent.req
-		bytes += len(e.sent.req.Data)
+	for _, e := range f.batch {
+		f.reqs = append(f.reqs, e.sent.req)
+		bytes += e.sent.size()
 	}
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.Timeout)
 	fault.Point("save.before-store")
-	errs, err := w.cfg.Store.Save(ctx, reqs)
+	errs, err := w.cfg.Store.Save(ctx, f.reqs)
 	fault.Point("save.stored")
 	cancel()
-	if err == nil && len(errs) != len(reqs) {
-		err = fmt.Errorf("save checkpoints: %d answers to %d requests", len(errs), len(reqs))
+	if err == nil && len(errs) != len(f.reqs) {
+		err = fmt.Errorf("save checkpoints: %d answers to %d requests", len(errs), len(f.reqs))
 	}
 	w.m.call(time.Since(start), err)
 	if err != nil {
-		w.cfg.Log.Debug().Err(err).Int("rooms", len(reqs)).Int("bytes", bytes).Msg("checkpoint batch not stored, will be tried again")
+		w.cfg.Log.Debug().Err(err).Int("rooms", len(f.reqs)).Int("bytes", bytes).Msg("checkpoint batch not stored, will be tried again")
 	}
-	for _, a := range w.settle(batch, errs, err) {
-		w.m.saved(a, time.Now())
-		a.save.done(a.save.req, a.err)
+	w.settle(f, errs, err)
+	now := time.Now()
+	for _, a := range f.answers {
+		w.m.saved(a, now)
+		a.save.tell(a.err)
 	}
+	f.land()
 	w.nudge()
 }
 
@@ -101,8 +121,8 @@ func (w *Writer) report(now time.Time) {
 // owedFrom is since when the longest tried save has had no answer, zero where
 // none is owed one. The caller holds mu.
 func (w *Writer) owedFrom() time.Time {
-	if f := w.owed.Front(); f != nil {
-		return f.Value.(*entry).owedSince
+	if e := w.owed.first; e != nil {
+		return e.owedSince
 	}
 	return time.Time{}
 }
@@ -120,8 +140,11 @@ func (w *Writer) sleep(now time.Time) time.Duration {
 	if since := w.owedFrom(); !since.IsZero() {
 		sooner(since.Add(w.cfg.Patience))
 	}
-	if w.ready.Len()+len(w.resting) > 0 {
+	if w.ready.n+len(w.resting) > 0 {
 		sooner(w.pause)
+	}
+	if w.ready.n > 0 {
+		sooner(w.due)
 	}
 	if len(w.resting) > 0 {
 		sooner(w.resting[0].until)
@@ -137,8 +160,7 @@ func (w *Writer) abandon() {
 		left = append(left, e.next)
 		delete(w.rooms, room)
 	}
-	w.ready.Init()
-	w.owed.Init()
+	w.ready, w.owed = chain{which: inReady}, chain{which: inOwed}
 	w.resting, w.bytes = nil, 0
 	if w.idle != nil {
 		close(w.idle)
@@ -148,6 +170,6 @@ func (w *Writer) abandon() {
 	w.mu.Unlock()
 	for _, s := range left {
 		w.m.answer(ErrWriterStopped)
-		s.done(s.req, ErrWriterStopped)
+		s.tell(ErrWriterStopped)
 	}
 }

@@ -110,10 +110,16 @@ func inBubble(t *testing.T, cfg WriterConfig, f func(b *bench)) {
 	})
 }
 
-func (b *bench) submit(room string, seq uint64, size int) {
+func (b *bench) submit(room string, seq uint64, size int) { b.submitBy(b.w.Submit, room, seq, size) }
+
+func (b *bench) submitLater(room string, seq uint64, size int) {
+	b.submitBy(b.w.SubmitLater, room, seq, size)
+}
+
+func (b *bench) submitBy(submit func(SaveRequest, func(SaveRequest, error)), room string, seq uint64, size int) {
 	req := SaveRequest{Claim: Claim{Room: wire.RoomID("k/" + room), Epoch: 1, Nonce: 1}, Seq: seq, Data: make([]byte, size)}
 	before := time.Now()
-	b.w.Submit(req, func(r SaveRequest, err error) {
+	submit(req, func(r SaveRequest, err error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		key := fmt.Sprintf("%s.%d", r.Claim.Room.Name(), r.Seq)
@@ -528,6 +534,48 @@ func TestWriterUnderLoad(t *testing.T) {
 					b.t.Errorf("r%d.%d was told %v", r, seq, got)
 				}
 			}
+		}
+	})
+}
+
+func TestSavesInNoHurryGather(t *testing.T) {
+	cfg := WriterConfig{Gather: 50 * time.Millisecond, BatchRooms: 3}
+	inBubble(t, cfg, func(b *bench) {
+		calls := func(want ...int) {
+			t.Helper()
+			synctest.Wait()
+			b.store.mu.Lock()
+			defer b.store.mu.Unlock()
+			var got []int
+			for _, batch := range b.store.batches {
+				got = append(got, len(batch))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("at %v: calls of %v saves, want %v", time.Since(b.start), got, want)
+			}
+		}
+		b.submitLater("a", 1, 1)
+		time.Sleep(30 * time.Millisecond)
+		b.submitLater("b", 1, 1)
+		time.Sleep(19 * time.Millisecond)
+		calls()
+		time.Sleep(time.Millisecond) // 50 ms after the first
+		calls(2)
+		b.submitLater("a", 2, 1)
+		b.submit("b", 2, 1) // takes it along
+		calls(2, 2)
+		b.submitLater("a", 3, 1)
+		b.submitLater("b", 3, 1)
+		calls(2, 2)
+		b.submitLater("c", 3, 1) // a full batch
+		calls(2, 2, 3)
+		b.submitLater("a", 4, 1)
+		if err := b.w.Drain(b.t.Context()); err != nil {
+			t.Error(err)
+		}
+		calls(2, 2, 3, 1)
+		if took := time.Since(b.start); took != 50*time.Millisecond {
+			t.Errorf("all took %v, want the 50 ms of the first two", took)
 		}
 	})
 }

@@ -80,37 +80,70 @@ func (r *room) checkpoint(now time.Time) {
 	}
 	fault.Point("save.before-encode")
 	r.rejournal()
-	req, err := r.encode(now, r.claim)
+	later := !s.again && !r.actor.Urgent() && gathers(r.kind.Durability.Interval())
+	sub := takeSubmission(r)
+	req, err := r.encodeTo(sub.data, now, r.claim)
 	if err != nil {
+		sub.giveBack()
 		r.refuse(now, err)
 		return
 	}
 	fault.Point("save.encoded")
-	s.busy = true
-	r.host.writer.Submit(req, func(_ snapshot.SaveRequest, err error) { r.post(event{kind: evSaved, matter: &matter{err: err}}) })
+	s.busy, sub.data = true, req.Data
+	if later {
+		r.host.writer.SubmitLater(req, sub.done)
+	} else {
+		r.host.writer.Submit(req, sub.done)
+	}
+}
+
+// gather is for how long a checkpoint waits for those of other rooms, to go in one
+// call. It is encoded so much before its interval ends.
+const gather = 50 * time.Millisecond
+
+// gathers reports whether checkpoints come so seldom that some can wait.
+func gathers(interval time.Duration) bool { return interval >= 20*gather }
+
+// nextSave is from when on a room is encoded again, to be stored an interval after now.
+func (r *room) nextSave(now time.Time) time.Time {
+	due := now.Add(r.kind.Durability.Interval())
+	if gathers(r.kind.Durability.Interval()) {
+		due = due.Add(-gather)
+	}
+	return due
 }
 
 // encode makes the next checkpoint, under a claim.
 func (r *room) encode(now time.Time, c snapshot.Claim) (snapshot.SaveRequest, error) {
-	body, cut, err := r.actor.Encode()
-	if err != nil {
-		return snapshot.SaveRequest{}, err
-	}
-	return r.seal(now, c, body, cut)
+	return r.encodeTo(nil, now, c)
 }
 
-// seal makes a checkpoint of what the room has encoded.
-func (r *room) seal(now time.Time, c snapshot.Claim, body []byte, cut actor.Cut) (snapshot.SaveRequest, error) {
+// encodeTo is encode into the memory after b.
+func (r *room) encodeTo(b []byte, now time.Time, c snapshot.Claim) (req snapshot.SaveRequest, err error) {
+	_, err = r.actor.EncodeFor(func(body []byte, cut actor.Cut) (err error) {
+		req, err = r.seal(b, now, c, body, cut)
+		return err
+	})
+	return req, err
+}
+
+// seal makes a checkpoint of what the room has encoded, in the memory after b.
+func (r *room) seal(b []byte, now time.Time, c snapshot.Claim, body []byte, cut actor.Cut) (snapshot.SaveRequest, error) {
 	s := &r.save
 	s.seq++
 	r.journal.entries, r.journal.bytes = 0, 0
 	r.journal.partial = r.actor.Journaled() && r.actor.Waiting() > 0
 	head := snapshot.Header{Kind: r.kind.Name, StateVersion: cut.StateVersion(), Incarnation: c.Incarnation, Epoch: c.Epoch, Seq: s.seq}
-	data, err := snapshot.Encode(head, sealState(now, body))
+	state := states.Get().(*[]byte)
+	*state = sealState((*state)[:0], now, body)
+	data, err := snapshot.AppendEncoded(b, head, *state)
+	if cap(*state) <= keepSubmitted {
+		states.Put(state)
+	}
 	if err != nil {
 		return snapshot.SaveRequest{}, err
 	}
-	s.cut, s.encoded, s.due, s.stale = cut, now, now.Add(r.kind.Durability.Interval()), time.Time{}
+	s.cut, s.encoded, s.due, s.stale = cut, now, r.nextSave(now), time.Time{}
 	r.metrics.checkpointBytes.Observe(float64(len(data)))
 	return snapshot.SaveRequest{Claim: c, Seq: s.seq, Data: data, Journal: cut.Journal()}, nil
 }

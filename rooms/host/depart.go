@@ -194,7 +194,7 @@ func (r *room) pack(now time.Time) (*parcel, error) {
 		return nil, fmt.Errorf("the room takes %d bytes, at most %d can move", len(out.data), maxRoomBytes)
 	}
 	if r.durable() {
-		out.save, err = r.seal(now, r.claim, body, cut)
+		out.save, err = r.seal(nil, now, r.claim, body, cut)
 	}
 	r.metrics.moveBytes.Observe(float64(len(out.data)))
 	return out, err

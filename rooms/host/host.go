@@ -218,7 +218,7 @@ func New(cfg Config) (*Host, error) {
 	h.balancer = newBalancer(h)
 	h.adoption.done = make(chan struct{})
 	w := cfg.Writer
-	w.Store, w.Log, w.Metrics = cfg.Store, cfg.Log, cfg.Metrics
+	w.Store, w.Log, w.Metrics, w.Gather = cfg.Store, cfg.Log, cfg.Metrics, gather
 	w.OnState = func(up bool) { h.storeChanged(&h.storeUp.writerDown, !up) }
 	h.writer = snapshot.NewWriter(w)
 	h.register()

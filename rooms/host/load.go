@@ -164,11 +164,9 @@ func spread(id wire.RoomID, interval time.Duration) time.Duration {
 //
 //	u64 when it was encoded, Unix milliseconds | the room's own encoding
 
-// sealState puts the time before a room's encoding.
-func sealState(now time.Time, body []byte) []byte {
-	b := make([]byte, 8, 8+len(body))
-	binary.BigEndian.PutUint64(b, uint64(now.UnixMilli()))
-	return append(b, body...)
+// sealState appends the time and a room's encoding.
+func sealState(b []byte, now time.Time, body []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(b, uint64(now.UnixMilli())), body...)
 }
 
 func openState(state []byte) (at time.Time, body []byte, err error) {

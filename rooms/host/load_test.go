@@ -73,7 +73,7 @@ func TestRestoredRoomKnowsTheAgeOfItsCheckpoint(t *testing.T) {
 
 func TestStateEnvelope(t *testing.T) {
 	now := time.UnixMilli(1_800_000_000_123)
-	at, body, err := openState(sealState(now, []byte("state")))
+	at, body, err := openState(sealState(nil, now, []byte("state")))
 	if err != nil || !at.Equal(now) || string(body) != "state" {
 		t.Errorf("opened as %v %q %v", at, body, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,7 +162,7 @@ func (s *memStore) save(q snapshot.SaveRequest) error {
 		return snapshot.ErrTooBig
 	}
 	if r := s.rooms[q.Claim.Room]; q.Seq > r.seq {
-		r.seq, r.prev, r.data = q.Seq, r.data, q.Data
+		r.seq, r.prev, r.data = q.Seq, r.data, slices.Clone(q.Data)
 		r.journal = r.journal.After(q.Journal)
 	}
 	return nil
@@ -225,7 +226,7 @@ func (s *memStore) handOff(q snapshot.HandOffRequest) snapshot.HandOffResult {
 	n.claim.Epoch = max(r.claim.Epoch, wire.Epoch(time.Now().UnixMilli())) + 1
 	n.claim.Nonce, n.holder, n.created, n.seq = q.Nonce, q.Holder, false, q.Seq
 	if q.Seq > 0 {
-		n.data, n.prev, n.journal = q.Data, r.data, r.journal.After(q.Journal)
+		n.data, n.prev, n.journal = slices.Clone(q.Data), r.data, r.journal.After(q.Journal)
 	}
 	s.rooms[q.Claim.Room] = &n
 	return snapshot.HandOffResult{Claim: n.claim}

@@ -57,6 +57,20 @@ func giveBack(b *bytes.Buffer) {
 	}
 }
 
+// contents are for one encoding each.
+var contents = sync.Pool{New: func() any { return &saved{Members: []savedMember{}} }} // not nil: it is written as an array
+
+// maxContents bounds the members of which one of them keeps the memory.
+const maxContents = 4096
+
+func (s *saved) giveBack() {
+	if cap(s.Members) <= maxContents {
+		clear(s.Members)
+		*s = saved{Members: s.Members[:0], Rand: s.Rand[:0]}
+		contents.Put(s)
+	}
+}
+
 // A body is a map of less than 24 entries: its first byte counts them.
 const (
 	mapOf    = 0xa0
@@ -67,7 +81,11 @@ const (
 // appendBody encodes saved with the state as its last entry, which is most of a
 // body and is encoded in its place.
 func (r *Room) appendBody(b *bytes.Buffer, version uint32) error {
-	if err := encMode.MarshalToBuffer(r.contents(), b); err != nil {
+	s := contents.Get().(*saved)
+	r.fill(s)
+	err := encMode.MarshalToBuffer(s, b)
+	s.giveBack()
+	if err != nil {
 		return fmt.Errorf("encode room %s: %w", r.cfg.Room, err)
 	}
 	at := b.Len()

@@ -10,6 +10,7 @@ import (
 // saving is what waits for checkpoints to be stored.
 type saving struct {
 	cut      uint64 // the last one made
+	spare    []mark // empty, for the next one
 	savedCut uint64 // the last one known to be stored
 	endCut   uint64 // the first one that holds the room's close
 	held     []held
@@ -24,8 +25,8 @@ type held struct {
 	cut  uint64 // to be stored first
 }
 
-// Cut is what an Encode covers. Cuts may be saved in any order or not at all;
-// a later one covers what an earlier one did.
+// Cut is what an Encode covers. Cuts may be saved in any order, more than once or
+// not at all; a later one covers what an earlier one did.
 type Cut struct {
 	serial uint64
 	marks  []mark
@@ -64,7 +65,8 @@ func (r *Room) Urgent() bool { return r.durable && r.urgent }
 // records as such.
 func (r *Room) Mark() Cut {
 	r.cut++
-	c := Cut{serial: r.cut, entry: r.last}
+	c := Cut{serial: r.cut, entry: r.last, marks: r.spare}
+	r.spare = nil
 	for _, m := range r.order {
 		if !m.gone && m.applied > m.durable {
 			c.marks = append(c.marks, mark{m, m.instance, m.applied})
@@ -79,12 +81,9 @@ func (r *Room) Saved(now time.Time, c Cut) {
 	if !r.begin(now) {
 		return
 	}
-	r.savedCut = max(r.savedCut, c.serial)
-	for _, k := range c.marks {
-		if m := k.m; m.instance == k.instance && k.applied > m.durable {
-			m.durable = k.applied
-			r.ack(m)
-		}
+	if c.serial > r.savedCut { // a later one has covered it else
+		r.savedCut = c.serial
+		r.heedMarks(c.marks)
 	}
 	r.confirm()
 	if r.on {
@@ -95,6 +94,18 @@ func (r *Room) Saved(now time.Time, c Cut) {
 	if r.ending.on && !r.ending.confirmed && r.endCut <= r.savedCut {
 		r.sayGone()
 	}
+}
+
+// heedMarks has what they cover acknowledged, and keeps their memory.
+func (r *Room) heedMarks(marks []mark) {
+	for _, k := range marks {
+		if m := k.m; m.instance == k.instance && k.applied > m.durable {
+			m.durable = k.applied
+			r.ack(m)
+		}
+	}
+	clear(marks)
+	r.spare = marks[:0]
 }
 
 // confirm sends the confirmations whose cut is stored.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -141,14 +142,15 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func (r *Room) contents() *saved {
-	s := &saved{
+// fill puts all but the state into s, which is empty.
+func (r *Room) fill(s *saved) {
+	*s = saved{
 		Format: stateFormat, Epoch: r.cfg.Epoch, Seq: r.seq,
-		Members: make([]savedMember, 0, len(r.members)),
-		Labels:  r.labels, Locked: r.locked, Private: r.private,
+		Members: slices.Grow(s.Members, len(r.members)), Rand: s.Rand,
+		Labels: r.labels, Locked: r.locked, Private: r.private,
 		Closed: r.ending.on, Reason: r.ending.text, Seats: r.seats(),
 	}
-	s.Rand, _ = r.source.MarshalBinary() // never fails
+	s.Rand, _ = r.source.AppendBinary(s.Rand) // never fails
 	for _, m := range r.order {
 		if !m.gone {
 			s.Members = append(s.Members, savedMember{
@@ -172,7 +174,6 @@ func (r *Room) contents() *saved {
 	if r.cfg.Kind.Durability.Journaled() {
 		r.recordLife(s)
 	}
-	return s
 }
 
 // recordLife adds what a journaled room's next owner needs to go on in the

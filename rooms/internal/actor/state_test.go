@@ -293,3 +293,9 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+func (r *Room) contents() *saved {
+	s := contents.New().(*saved)
+	r.fill(s)
+	return s
+}
