@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/limpet-games/limpet/snapshot"
 )
 
@@ -22,33 +20,82 @@ const beatKept = 24 * time.Hour
 func (s *Store) Beat(ctx context.Context, process string, n uint64) (snapshot.Beat, error) {
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
+	s.beats.mu.Lock()
+	defer s.beats.mu.Unlock()
+	b := &s.beats
+	b.are(process, s)
+	b.calls = b.calls[:0]
+	for i := range b.draws {
+		c := newCall(beatScript, b.keys[2*i], b.keys[2*i+1])
+		c.args = append(c.args, &b.draws[i])
+		c.number(n)
+		c.number(uint64(beatKept.Milliseconds()))
+		b.calls = append(b.calls, c)
+	}
+	s.pipeline(ctx, b.calls)
+	var got snapshot.Beat
+	for i, c := range b.calls {
+		mark, last, err := b.answer(i, c)
+		if err != nil {
+			return snapshot.Beat{}, fmt.Errorf("read the store's mark: %w", err)
+		}
+		if i == 0 || last < got.Last {
+			got.Last = last
+		}
+		if i == 0 {
+			got.Mark = mark
+		} else {
+			got.Mark += " " + mark
+		}
+	}
+	for _, c := range b.calls {
+		c.free()
+	}
+	return got, nil
+}
+
+// beats is what a process's beats need, one at a time.
+type beats struct {
+	mu      sync.Mutex
+	process string
+	keys    []string // of the mark and the beat, for each part of the store
+	draws   []string // marks to set where there are none
+	calls   []*call
+}
+
+// are makes them those of a process.
+func (b *beats) are(process string, s *Store) {
+	if b.process == process {
+		return
+	}
 	tags := []string{"{" + s.cfg.Prefix + "}"}
-	if _, ok := s.client.(*redis.ClusterClient); ok {
+	if s.cluster {
 		tags = clusterTags(s.cfg.Prefix)
 	}
-	calls := make([]*call, len(tags))
-	for i, tag := range tags {
-		calls[i] = &call{
-			script: beatScript, keys: []string{tag + ":mark", tag + ":beat:" + process},
-			args: []any{rand.Text(), format(n), beatKept.Milliseconds()},
-		}
+	b.process, b.keys, b.draws = process, nil, nil
+	for _, tag := range tags {
+		b.keys = append(b.keys, tag+":mark", tag+":beat:"+process)
+		b.draws = append(b.draws, rand.Text())
 	}
-	s.pipeline(ctx, calls)
-	marks := make([]string, len(calls))
-	var b snapshot.Beat
-	for i, c := range calls {
-		f := c.fields()
-		marks[i] = f.text()
-		last := f.number()
-		if f.err != nil {
-			return snapshot.Beat{}, fmt.Errorf("read the store's mark: %w", f.err)
-		}
-		if i == 0 || last < b.Last {
-			b.Last = last
-		}
+}
+
+// answer is a part's mark and last beat. A mark that was or may have been set is
+// never offered again: it would not tell that it was lost.
+func (b *beats) answer(i int, c *call) (mark string, last uint64, err error) {
+	text, err := c.cmd.Text()
+	if err != nil {
+		b.process = "" // all is drawn anew
+		return "", 0, err
 	}
-	b.Mark = strings.Join(marks, " ")
-	return b, nil
+	mark, number, ok := strings.Cut(text, " ")
+	if !ok {
+		return "", 0, fmt.Errorf("%w: %q", errScriptAnswer, text)
+	}
+	if mark == b.draws[i] {
+		b.draws[i] = rand.Text()
+	}
+	last, err = parse(number)
+	return mark, last, err
 }
 
 // regions is how many marks a Cluster has. They lie evenly over its slotCount, so

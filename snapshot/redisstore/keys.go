@@ -17,7 +17,14 @@ func (s *Store) blobKey(req snapshot.SaveRequest) string {
 	return s.roomKey(req.Claim.Room) + ":blob:" + formatNonce(req.Claim.Nonce) + ":" + format(req.Seq)
 }
 
-func (s *Store) journalKey(r wire.RoomID) string { return s.roomKey(r) + ":journal" }
+func (s *Store) journalKey(r wire.RoomID) string {
+	return "{" + s.cfg.Prefix + ":" + string(r) + "}" + journalOf
+}
+
+const journalOf = ":journal"
+
+// ofJournal is the key of the room that a journal's key is of.
+func ofJournal(key string) string { return key[:len(key)-len(journalOf)] }
 
 func (s *Store) leaseKeys(h snapshot.Holder) []string {
 	key := "{" + s.cfg.Prefix + ":lease:" + string(h) + "}"

@@ -133,7 +133,7 @@ func TestBlobAlone(t *testing.T) {
 	alone := func() time.Duration {
 		t.Helper()
 		sc := newScript("return 'OK'")
-		s.run(t.Context(), []*call{{script: sc, blobKey: s.blobKey(req), blob: big}}, true)
+		s.run(t.Context(), s.rounds.take(s.client), []*call{{script: sc, blobKey: s.blobKey(req), blob: big}}, true)
 		return s.client.PTTL(t.Context(), s.blobKey(req)).Val()
 	}
 	if ttl := alone(); ttl <= 0 || ttl > blobTTL {

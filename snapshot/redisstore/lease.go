@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/limpet-games/limpet/snapshot"
 )
 
@@ -35,7 +37,7 @@ func (s *Store) RenewLease(ctx context.Context, h snapshot.Holder, ttl time.Dura
 	}
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
-	there, err := s.client.PExpire(ctx, s.leaseKeys(h)[0], time.Duration(ms)*time.Millisecond).Result()
+	there, err := s.renew(ctx, h, uint64(ms))
 	if err != nil {
 		return fmt.Errorf("renew lease of %s: %w", h, err)
 	}
@@ -43,6 +45,28 @@ func (s *Store) RenewLease(ctx context.Context, h snapshot.Holder, ttl time.Dura
 		return fmt.Errorf("renew lease of %s: %w", h, snapshot.ErrLeaseEnded)
 	}
 	return nil
+}
+
+// renewal is the command that renews a lease, used again: a process has one.
+type renewal struct {
+	holder snapshot.Holder
+	key    string
+	ms     uint64
+	cmd    *redis.BoolCmd
+}
+
+func (s *Store) renew(ctx context.Context, h snapshot.Holder, ms uint64) (there bool, err error) {
+	r := s.renewal.Swap(nil) // nil for whoever comes at the same time, too
+	if r == nil || r.holder != h {
+		r = &renewal{holder: h, key: s.leaseKeys(h)[0]}
+		r.cmd = redis.NewBoolCmd(context.Background(), "pexpire", &r.key, &r.ms)
+	}
+	r.ms = ms
+	r.cmd.SetErr(nil)
+	_ = s.client.Process(ctx, r.cmd)
+	there, err = r.cmd.Result()
+	s.renewal.Store(r)
+	return there, err
 }
 
 // EndLease ends a lease for good, also one that was never taken.
@@ -71,7 +95,7 @@ func (s *Store) LeaseAlive(ctx context.Context, h snapshot.Holder) (bool, error)
 	return n == 1, nil
 }
 
-func (s *Store) leaseScript(ctx context.Context, sc script, h snapshot.Holder, args ...any) (string, error) {
+func (s *Store) leaseScript(ctx context.Context, sc *script, h snapshot.Holder, args ...any) (string, error) {
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
 	c := &call{script: sc, keys: s.leaseKeys(h), args: args}

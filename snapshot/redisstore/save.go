@@ -10,103 +10,105 @@ import (
 // Save stores checkpoints in one round trip.
 func (s *Store) Save(ctx context.Context, reqs []snapshot.SaveRequest) ([]error, error) {
 	return s.each(ctx, "save checkpoints", len(reqs), func(i int) (*call, error) {
-		r := reqs[i]
+		r := &reqs[i]
 		if err := r.Check(s.cfg.MaxBytes); err != nil {
 			return nil, err
 		}
-		c := &call{
-			script: saveScript,
-			keys:   []string{s.roomKey(r.Claim.Room), s.journalKey(r.Claim.Room)},
-			args:   []any{formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), format(r.Seq), len(r.Data), format(r.Journal)},
-		}
+		journal := s.journalKey(r.Claim.Room)
+		c := newCall(saveScript, ofJournal(journal), journal)
+		c.claim(r.Claim)
+		c.number(r.Seq)
+		c.number(uint64(len(r.Data)))
+		c.number(r.Journal)
 		if len(r.Data) > inlineLimit {
-			c.blobKey, c.blob = s.blobKey(r), r.Data
+			c.blobKey, c.blob = s.blobKey(*r), r.Data
 			c.keys = append(c.keys, c.blobKey)
 		} else {
-			c.args = append(c.args, r.Data)
+			c.bytes(r.Data)
 		}
 		return c, nil
 	})
 }
 
+// claim adds a claim's epoch and nonce to the arguments.
+func (c *call) claim(of snapshot.Claim) {
+	c.number(uint64(of.Epoch))
+	c.number(uint64(of.Nonce))
+}
+
 // Append adds to journals in one round trip.
 func (s *Store) Append(ctx context.Context, reqs []snapshot.AppendRequest) ([]error, error) {
 	return s.each(ctx, "append to journals", len(reqs), func(i int) (*call, error) {
-		r := reqs[i]
+		r := &reqs[i]
 		if err := r.Check(); err != nil {
 			return nil, err
 		}
-		args := make([]any, 0, 4+len(r.Entries))
-		args = append(args, formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), format(r.First), snapshot.MaxJournalEntries)
+		journal := s.journalKey(r.Claim.Room)
+		c := newCall(appendScript, ofJournal(journal), journal)
+		c.claim(r.Claim)
+		c.number(r.First)
+		c.number(snapshot.MaxJournalEntries)
 		for _, e := range r.Entries {
-			args = append(args, e)
+			c.args = append(c.args, e)
 		}
-		return &call{
-			script: appendScript,
-			keys:   []string{s.roomKey(r.Claim.Room), s.journalKey(r.Claim.Room)},
-			args:   args,
-		}, nil
+		return c, nil
 	})
 }
 
 // Note puts notes to rooms in one round trip.
 func (s *Store) Note(ctx context.Context, reqs []snapshot.NoteRequest) ([]error, error) {
 	return s.each(ctx, "note", len(reqs), func(i int) (*call, error) {
-		r := reqs[i]
+		r := &reqs[i]
 		if err := r.Check(); err != nil {
 			return nil, err
 		}
-		return &call{
-			script: noteScript,
-			keys:   []string{s.roomKey(r.Claim.Room)},
-			args:   []any{formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), format(r.Number), r.Note},
-		}, nil
+		c := newCall(noteScript, s.roomKey(r.Claim.Room))
+		c.claim(r.Claim)
+		c.number(r.Number)
+		c.bytes(r.Note)
+		return c, nil
 	})
 }
 
 // Close writes tombstones in one round trip.
 func (s *Store) Close(ctx context.Context, reqs []snapshot.CloseRequest) ([]error, error) {
 	return s.each(ctx, "close rooms", len(reqs), func(i int) (*call, error) {
-		c := reqs[i].Claim
-		if err := c.Check(); err != nil {
+		of := reqs[i].Claim
+		if err := of.Check(); err != nil {
 			return nil, err
 		}
-		return &call{
-			script: closeScript,
-			keys:   []string{s.roomKey(c.Room), s.journalKey(c.Room)},
-			args:   []any{formatEpoch(c.Epoch), formatNonce(c.Nonce), tombstone.Milliseconds()},
-		}, nil
+		c := newCall(closeScript, s.roomKey(of.Room), s.journalKey(of.Room))
+		c.claim(of)
+		c.number(uint64(tombstone.Milliseconds()))
+		return c, nil
 	})
 }
 
 // Check reads the claims in one round trip.
 func (s *Store) Check(ctx context.Context, claims []snapshot.Claim) ([]error, error) {
 	return s.each(ctx, "check claims", len(claims), func(i int) (*call, error) {
-		c := claims[i]
-		if err := c.Check(); err != nil {
+		if err := claims[i].Check(); err != nil {
 			return nil, err
 		}
-		return &call{
-			script: checkScript,
-			keys:   []string{s.roomKey(c.Room)},
-			args:   []any{formatEpoch(c.Epoch), formatNonce(c.Nonce)},
-		}, nil
+		c := newCall(checkScript, s.roomKey(claims[i].Room))
+		c.claim(claims[i])
+		return c, nil
 	})
 }
 
 // Hold moves claims to a later lease in one round trip.
 func (s *Store) Hold(ctx context.Context, reqs []snapshot.HoldRequest) ([]error, error) {
 	return s.each(ctx, "hold claims", len(reqs), func(i int) (*call, error) {
-		r := reqs[i]
+		r := &reqs[i]
 		if err := r.Check(); err != nil {
 			return nil, err
 		}
 		process, count, _ := r.Holder.Split()
-		return &call{
-			script: holdScript,
-			keys:   []string{s.roomKey(r.Claim.Room)},
-			args:   []any{formatEpoch(r.Claim.Epoch), formatNonce(r.Claim.Nonce), process, format(count)},
-		}, nil
+		c := newCall(holdScript, s.roomKey(r.Claim.Room))
+		c.claim(r.Claim)
+		c.args = append(c.args, process)
+		c.number(count)
+		return c, nil
 	})
 }
 
@@ -115,14 +117,15 @@ func (s *Store) each(ctx context.Context, what string, n int, build func(i int) 
 	ctx, cancel := snapshot.WithDeadline(ctx)
 	defer cancel()
 	o := newOutcome(n)
-	var calls []*call
-	var index []int
+	all := make([]*call, 0, min(n, batch))
+	index := make([]int, 0, min(n, batch))
 	flush := func() {
-		s.pipeline(ctx, calls)
-		for k, c := range calls {
+		s.pipeline(ctx, all)
+		for k, c := range all {
 			o.word(index[k], c)
+			c.free()
 		}
-		calls, index = calls[:0], index[:0]
+		all, index = all[:0], index[:0]
 	}
 	for i := range n {
 		c, err := build(i)
@@ -130,8 +133,8 @@ func (s *Store) each(ctx context.Context, what string, n int, build func(i int) 
 			o.answer(i, err)
 			continue
 		}
-		calls, index = append(calls, c), append(index, i)
-		if len(calls) == batch {
+		all, index = append(all, c), append(index, i)
+		if len(all) == batch {
 			flush()
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -57,58 +57,71 @@ var (
 	endLeaseScript  = newScript(endLeaseSource)
 )
 
-type script struct{ source, hash string }
+// script is a script's two forms, as arguments of a command.
+type script struct{ bySource, byHash any }
 
-func newScript(source string) script {
-	return script{source, redis.NewScript(source).Hash()}
+func newScript(source string) *script {
+	return &script{source, redis.NewScript(source).Hash()}
 }
 
-// call is one script's run on one room or lease, with the value that has to be
-// set ahead of it, if any.
-type call struct {
-	script  script
-	keys    []string
-	args    []any
-	blobKey string
-	blob    []byte
-	cmd     *redis.Cmd
+// round is what one round trip needs, used again.
+type round struct {
+	pipe  redis.Pipeliner
+	cmds  []redis.Cmder
+	again []*call
+}
+
+// rounds holds those of a store.
+type rounds struct{ pool sync.Pool }
+
+func (r *rounds) take(c redis.UniversalClient) *round {
+	if t, ok := r.pool.Get().(*round); ok {
+		return t
+	}
+	return &round{pipe: c.Pipeline()}
+}
+
+func (r *rounds) free(t *round) {
+	clear(t.cmds)
+	clear(t.again)
+	t.cmds, t.again = t.cmds[:0], t.again[:0]
+	r.pool.Put(t)
 }
 
 // pipeline runs calls in one round trip a node, in order where they share a
 // slot; each holds its own outcome. A node that does not have a script yet, as
 // after a restart or a failover, gets its text in a second round.
 func (s *Store) pipeline(ctx context.Context, calls []*call) {
-	s.run(ctx, calls, false)
-	var again []*call
+	t := s.rounds.take(s.client)
+	s.run(ctx, t, calls, false)
 	for _, c := range calls {
-		if err := c.cmd.Err(); err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-			again = append(again, c)
+		if c.unknownScript() {
+			t.again = append(t.again, c)
 		}
 	}
-	if len(again) > 0 {
-		s.run(ctx, again, true)
+	if len(t.again) > 0 {
+		s.run(ctx, t, t.again, true)
 	}
+	s.rounds.free(t)
 }
 
 // run ignores the pipeline's own error: it is that of the first command that
 // failed, and every command has its own.
-func (s *Store) run(ctx context.Context, calls []*call, source bool) {
-	p := s.client.Pipeline()
+func (s *Store) run(ctx context.Context, t *round, calls []*call, source bool) {
+	t.cmds = t.cmds[:0]
 	for _, c := range calls {
 		if c.blob != nil {
-			p.SetArgs(ctx, c.blobKey, c.blob, redis.SetArgs{Mode: "NX", TTL: blobTTL})
+			t.cmds = append(t.cmds, redis.NewStatusCmd(ctx, "set", c.blobKey, c.blob, "px", blobTTL.Milliseconds(), "nx"))
 		}
-		if source {
-			c.cmd = p.Eval(ctx, c.script.source, c.keys, c.args...)
-		} else {
-			c.cmd = p.EvalSha(ctx, c.script.hash, c.keys, c.args...)
-		}
+		t.cmds = append(t.cmds, c.command(source, !s.cluster))
 	}
 	var replicas *redis.Cmd
 	if s.cfg.WaitReplicas > 0 && slices.ContainsFunc(calls, (*call).confirms) {
-		replicas = p.Do(ctx, "WAIT", s.cfg.WaitReplicas, waitWithin.Milliseconds())
+		replicas = redis.NewCmd(ctx, "WAIT", s.cfg.WaitReplicas, waitWithin.Milliseconds())
+		t.cmds = append(t.cmds, replicas)
 	}
-	_, _ = p.Exec(ctx)
+	_ = t.pipe.BatchProcess(ctx, t.cmds...)
+	_, _ = t.pipe.Exec(ctx)
 	if replicas == nil {
 		return
 	}
@@ -129,32 +142,4 @@ func (s *Store) run(ctx context.Context, calls []*call, source bool) {
 // waitWithin is how long a write waits for replicas; less than a read may take.
 const waitWithin = 500 * time.Millisecond
 
-// confirms reports whether the call makes something durable: with WaitReplicas it
-// counts once so many replicas have it.
-func (c *call) confirms() bool {
-	switch c.script.hash {
-	case saveScript.hash, appendScript.hash, handOffScript.hash, closeScript.hash, noteScript.hash:
-		return true
-	}
-	return false
-}
-
-// unconfirm takes the answer OK back: that the primary has it is not enough. The
-// call is to be run again.
-func (c *call) unconfirm(why error) {
-	if !c.confirms() || c.cmd.Err() != nil {
-		return
-	}
-	word := c.cmd.Val()
-	if list, ok := word.([]any); ok && len(list) > 0 {
-		word = list[0]
-	}
-	if word == "OK" {
-		c.cmd.SetErr(why)
-	}
-}
-
 var errNotReplicated = errors.New("too few replicas have taken the write")
-
-// word is the answer of a script that gives one word.
-func (c *call) word() (string, error) { return c.cmd.Text() }

@@ -6,6 +6,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -51,6 +52,11 @@ type Store struct {
 	cfg    Config
 	client redis.UniversalClient
 	ended  endedHolders
+
+	cluster bool // client is one of a Cluster
+	rounds  rounds
+	renewal atomic.Pointer[renewal]
+	beats   beats
 }
 
 var _ snapshot.Store = (*Store)(nil)
@@ -93,7 +99,9 @@ func New(rawURL string, cfg Config) (*Store, error) {
 	if cfg.PoolSize <= 0 {
 		cfg.PoolSize = 16
 	}
-	return &Store{cfg: cfg, client: redis.NewUniversalClient(tune(opts, cfg.PoolSize))}, nil
+	client := redis.NewUniversalClient(tune(opts, cfg.PoolSize))
+	_, cluster := client.(*redis.ClusterClient)
+	return &Store{cfg: cfg, client: client, cluster: cluster}, nil
 }
 
 // Shut closes the connections.

@@ -7,4 +7,4 @@ if not mark then
 	redis.call('SET', KEYS[1], mark)
 end
 if tonumber(last) < tonumber(ARGV[2]) then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
-return {mark, last}
+return mark .. ' ' .. last

@@ -4,6 +4,8 @@
 -- KEYS 1 room, 2 journal, 3 blob (big checkpoints only)
 -- ARGV 1 epoch, 2 nonce, 3 seq, 4 length, 5 journal entry that it covers,
 --      6 data (small checkpoints only)
+-- Answers with the word's number.
+local OK, MISSING, FENCED, NOBLOB = 1, 2, 3, 4
 local r = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'seq', 'closed', 'blob', 'jbase', 'jlast', 'data', 'pblob')
 local blob, current, previous = KEYS[3], r[5], r[9]
 
@@ -14,11 +16,11 @@ local function refuse(word)
 	return word
 end
 
-if not r[1] or tonumber(r[1]) < tonumber(ARGV[1]) then return refuse('MISSING') end
-if r[1] ~= ARGV[1] or r[2] ~= ARGV[2] or r[4] then return refuse('FENCED') end
-if tonumber(ARGV[3]) <= tonumber(r[3]) then return refuse('OK') end
+if not r[1] or tonumber(r[1]) < tonumber(ARGV[1]) then return refuse(MISSING) end
+if r[1] ~= ARGV[1] or r[2] ~= ARGV[2] or r[4] then return refuse(FENCED) end
+if tonumber(ARGV[3]) <= tonumber(r[3]) then return refuse(OK) end
 
-if blob and redis.call('EXISTS', blob) == 0 then return 'NOBLOB' end
+if blob and redis.call('EXISTS', blob) == 0 then return NOBLOB end
 -- One write for all, so that a Redis out of memory refuses all or nothing.
 local set, gone = {'seq', ARGV[3], 'len', ARGV[4]}, {}
 local function put(field, value)
@@ -49,4 +51,4 @@ if covered > base then
 		redis.call('LTRIM', KEYS[2], string.format('%.0f', covered - base), -1)
 	end
 end
-return 'OK'
+return OK
