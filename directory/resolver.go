@@ -78,6 +78,12 @@ func (r *Resolver) Resolve(ctx context.Context, req Request) (Location, error) {
 		r.metrics.hits.Inc()
 		return loc, nil
 	}
+	return r.miss(ctx, req)
+}
+
+// miss is Resolve where the cache has no answer. It is apart for the goroutines that
+// need none of its stack.
+func (r *Resolver) miss(ctx context.Context, req Request) (Location, error) {
 	if err := req.check(); err != nil {
 		return Location{}, wire.Refuse(wire.CodeBadRequest, err.Error())
 	}

@@ -19,14 +19,36 @@ type caller struct {
 	open    bool      // it is a WebSocket; changed by the reader, under callers.mu
 	offered []byte    // the token that came with the handshake; the reader's
 	hello   []byte    // a hello that a loop has read for a goroutine to answer; the reader's
+
+	next, prev *caller // nil: it is not among the callers; guarded by callers.mu
 }
 
 // callers are all of them. Those that are no WebSockets yet and those that are have
 // bounds of their own.
 type callers struct {
 	mu     sync.Mutex
-	all    map[*caller]struct{}
+	all    caller // the head of a ring
+	n      int
 	closed bool // only WebSockets are taken
+}
+
+func (t *callers) init() { t.all.next, t.all.prev = &t.all, &t.all }
+
+// add takes k in, unless it is there. mu is held.
+func (t *callers) add(k *caller) {
+	if k.next == nil {
+		last := t.all.prev
+		k.prev, k.next = last, &t.all
+		last.next, t.all.prev = k, k
+		t.n++
+	}
+}
+
+// each calls f for all. mu is held.
+func (t *callers) each(f func(*caller)) {
+	for k := t.all.next; k != &t.all; k = k.next {
+		f(k)
+	}
 }
 
 // listen has the loop of a connection watch it. False: it does not.
@@ -36,7 +58,7 @@ func (t *callers) listen(k *caller) bool {
 	if t.closed || !k.c.its().Add(int(k.c.out.fd), k.c) {
 		return false
 	}
-	t.all[k] = struct{}{}
+	t.add(k)
 	return true
 }
 
@@ -45,13 +67,17 @@ func (t *callers) open(k *caller, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k.open, k.until = true, until
-	t.all[k] = struct{}{}
+	t.add(k)
 }
 
 func (t *callers) remove(k *caller) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.all, k)
+	if k.next != nil {
+		k.prev.next, k.next.prev = k.next, k.prev
+		k.prev, k.next = nil, nil
+		t.n--
+	}
 }
 
 // close ends those that are no WebSockets.
@@ -59,18 +85,18 @@ func (t *callers) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
-	for k := range t.all {
+	t.each(func(k *caller) {
 		if !k.open {
 			k.c.its().Rouse(int(k.c.out.fd), k.c)
 		}
-	}
+	})
 }
 
 // sweep ends those that are late, and returns the WebSockets among them.
 func (t *callers) sweep(now time.Time) (late []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for k := range t.all {
+	t.each(func(k *caller) {
 		switch {
 		case now.Before(k.until):
 		case k.open:
@@ -78,7 +104,7 @@ func (t *callers) sweep(now time.Time) (late []*conn) {
 		default:
 			k.c.its().Rouse(int(k.c.out.fd), k.c)
 		}
-	}
+	})
 	return late
 }
 

@@ -28,7 +28,7 @@ func (n *node) counted() int {
 func (n *node) expected() int {
 	n.callers.mu.Lock()
 	defer n.callers.mu.Unlock()
-	return len(n.callers.all)
+	return n.callers.n
 }
 
 // A loop answers a handshake that comes at once: no goroutine waits for the hello.
@@ -116,12 +116,12 @@ func TestWhoSaysNothingIsHungUpOn(t *testing.T) {
 	silent, half := n.request(""), n.request("GET / HT")
 	until(t, "both are counted", func() bool { return n.counted() == 2 && n.expected() == 1 })
 	n.callers.mu.Lock()
-	for k := range n.callers.all {
+	n.callers.each(func(k *caller) {
 		if left := time.Until(k.until); left > headerWithin {
 			t.Errorf("%s are left", left)
 		}
 		k.until = time.Now()
-	}
+	})
 	n.callers.mu.Unlock()
 	if said, err := io.ReadAll(silent.r); err != nil || len(said) > 0 {
 		t.Errorf("not hung up on: %v, %q", err, said)

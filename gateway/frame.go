@@ -76,9 +76,16 @@ type encoder interface{ Append([]byte) []byte }
 
 // encode makes a frame of what this gateway itself has to say.
 func encode(e encoder) *frame {
-	var scratch [512]byte
-	return frameOf(e.Append(scratch[:0]))
+	b := encodings.Get().(*[]byte)
+	msg := e.Append((*b)[:0])
+	f := frameOf(msg)
+	if cap(msg) == cap(*b) { // it was long enough
+		encodings.Put(b)
+	}
+	return f
 }
+
+var encodings = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
 
 // ackFrame is encode for the one that is sent all the time.
 func ackFrame(a wire.Ack) *frame {

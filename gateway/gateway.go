@@ -86,7 +86,7 @@ func New(cfg Config) (*Gateway, error) {
 		returns: map[directory.NodeID]chan struct{}{},
 	}
 	g.lobby = lobby{g: g, pages: map[pageKey]*page{}}
-	g.callers.all = map[*caller]struct{}{}
+	g.callers.init()
 	g.handover = newHandover(g.limits.HTTP)
 	g.addresses = newAddresses(&g.limits, g.metrics)
 	g.admission = newAdmission(&g.limits, cfg.TLS != nil)

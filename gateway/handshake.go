@@ -123,14 +123,15 @@ func (g *Gateway) refuse(w http.ResponseWriter, from netip.Addr, no *refusal) {
 
 // unwelcome checks what the WebSocket handshake itself doesn't.
 func (g *Gateway) unwelcome(r *http.Request) (status int, text string) {
-	switch versions := r.Header.Values("Sec-WebSocket-Version"); {
+	// The names are in their canonical form, which nobody has to make then.
+	switch versions := r.Header["Sec-Websocket-Version"]; {
 	case r.Method != http.MethodGet:
 		return http.StatusMethodNotAllowed, "a WebSocket handshake is a GET"
 	case !r.ProtoAtLeast(1, 1):
 		return http.StatusHTTPVersionNotSupported, "a WebSocket handshake needs HTTP/1.1"
 	case r.ContentLength != 0:
 		return http.StatusBadRequest, "a WebSocket handshake has no body"
-	case len(r.Header.Values("Sec-WebSocket-Key")) > 1 || len(versions) > 1:
+	case len(r.Header["Sec-Websocket-Key"]) > 1 || len(versions) > 1:
 		return http.StatusBadRequest, "a header of the handshake is there twice"
 	case len(versions) == 0 || versions[0] != "13":
 		return http.StatusUpgradeRequired, "this gateway speaks WebSocket version 13"

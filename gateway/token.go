@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,19 +45,19 @@ var tokenCoding = base64.RawURLEncoding.Strict()
 
 // tokens signs and verifies, also while its keys change.
 type tokens struct {
-	cluster string
-	keys    atomic.Pointer[[]tokenKey] // the first signs
+	prefix []byte                     // what every signature begins with: its context, and the cluster
+	keys   atomic.Pointer[[]tokenKey] // the first signs
 }
 
 type tokenKey struct {
-	id     uint32
-	secret []byte
+	id   uint32
+	macs *sync.Pool // of hash.Hash with the secret
 }
 
 const minKey = 16
 
 func newTokens(cluster string, keys [][]byte) (*tokens, error) {
-	t := &tokens{cluster: cluster}
+	t := &tokens{prefix: wire.AppendStr8([]byte(tokenContext), cluster)}
 	if len(keys) == 0 {
 		k := make([]byte, 32)
 		rand.Read(k)
@@ -72,7 +74,8 @@ func (t *tokens) use(keys [][]byte) error {
 			return fmt.Errorf("token key %d has %d bytes: want at least %d", i+1, len(k), minKey)
 		}
 		sum := sha256.Sum256(append([]byte("limpet token key\x00"), k...))
-		all = append(all, tokenKey{id: binary.BigEndian.Uint32(sum[:]), secret: k})
+		macs := &sync.Pool{New: func() any { return hmac.New(sha256.New, k) }}
+		all = append(all, tokenKey{id: binary.BigEndian.Uint32(sum[:]), macs: macs})
 	}
 	if len(all) == 0 {
 		return errors.New("no key for tokens")
@@ -91,12 +94,14 @@ func hashData(data []byte) (h [dataHashSize]byte) {
 	return h
 }
 
-func (t *tokens) sign(k tokenKey, body []byte) []byte {
-	m := hmac.New(sha256.New, k.secret)
-	m.Write([]byte(tokenContext))
-	m.Write(wire.AppendStr8(nil, t.cluster))
+// appendSignature appends the signature of body to b, which may be body.
+func (t *tokens) appendSignature(b []byte, k tokenKey, body []byte) []byte {
+	m := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(m)
+	m.Reset()
+	m.Write(t.prefix)
 	m.Write(body)
-	return m.Sum(nil)
+	return m.Sum(b)
 }
 
 // issue makes a token.
@@ -113,7 +118,7 @@ func (t *tokens) issue(v token) []byte {
 	b = wire.AppendStr8(b, v.user)
 	b = be.AppendUint64(b, uint64(v.expires))
 	b = append(b, v.data[:]...)
-	b = append(b, t.sign(key, b)...)
+	b = t.appendSignature(b, key, b)
 	return tokenCoding.AppendEncode(make([]byte, 0, tokenCoding.EncodedLen(len(b))), b)
 }
 
@@ -143,7 +148,7 @@ func (t *tokens) verify(p []byte, now time.Time) (token, error) {
 // signed checks a signature in constant time.
 func (t *tokens) signed(id uint32, body, sum []byte) bool {
 	for _, k := range *t.keys.Load() {
-		if k.id == id && hmac.Equal(t.sign(k, body), sum) {
+		if k.id == id && hmac.Equal(t.appendSignature(nil, k, body), sum) {
 			return true
 		}
 	}
