@@ -210,7 +210,7 @@ func (h *Host) bring(ctx context.Context, f *flight) (directory.Location, error)
 		return directory.Location{}, &wire.Error{Code: wire.CodeUnavailable, RetryMS: 100, Text: "host lost its lease meanwhile"}
 	}
 	fault.Point("restore.entered")
-	r.log.Info().Bool("created", g.Created).Int("bytes", len(g.Data)).Dur("took_ms", time.Since(began)).Msg("room started")
+	r.log().Info().Bool("created", g.Created).Int("bytes", len(g.Data)).Dur("took_ms", time.Since(began)).Msg("room started")
 	return r.location(), nil
 }
 

@@ -84,9 +84,9 @@ func (r *room) obey(now time.Time, o *act) {
 			o.answer <- actAnswer{err: wire.Refuse(wire.CodeBadRequest, "the room has no such member")}
 			return
 		}
-		r.log.Info().Uint64("member", uint64(o.member)).Str("reason", o.reason).Msg("operator kicks a member")
+		r.log().Info().Uint64("member", uint64(o.member)).Str("reason", o.reason).Msg("operator kicks a member")
 	case actClose:
-		r.log.Info().Str("reason", o.reason).Msg("operator closes the room")
+		r.log().Info().Str("reason", o.reason).Msg("operator closes the room")
 		r.actor.Shut(now, o.reason)
 	}
 	r.acts = append(r.acts, o)

@@ -337,7 +337,7 @@ func (h *Host) begins(a *arrival, epoch wire.Epoch, how string) string {
 	if h.cfg.Placed != nil {
 		h.cfg.Placed(a.flight.loc)
 	}
-	r.log.Info().Int("bytes", a.Size).Str("by", how).Msg("room moved here")
+	r.log().Info().Int("bytes", a.Size).Str("by", how).Msg("room moved here")
 	return how
 }
 

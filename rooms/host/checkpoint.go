@@ -191,7 +191,7 @@ func (r *room) refuse(now time.Time, err error) {
 	s := &r.save
 	if !s.refused {
 		r.host.failures.refused.Add(1)
-		r.log.Error().Err(err).Msg("checkpoint refused: durable acks pause, a crash takes the room back to the last one")
+		r.log().Error().Err(err).Msg("checkpoint refused: durable acks pause, a crash takes the room back to the last one")
 	}
 	r.metrics.checkpointRefused.Inc()
 	s.again, s.refused = true, true
@@ -206,7 +206,7 @@ func (r *room) reclaim(floor wire.Epoch) {
 		return
 	}
 	r.save.reclaiming = true
-	r.log.Warn().Msg("the store has lost the room: claiming it again")
+	r.log().Warn().Msg("the store has lost the room: claiming it again")
 	r.host.running.Go(func() {
 		if err := r.host.lease.confirm(r.ctx); err != nil {
 			return // the copy has ended

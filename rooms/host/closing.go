@@ -30,7 +30,7 @@ func (r *room) closeRoom(now time.Time, code wire.Code, text string) error {
 			ctx, cancel := context.WithTimeout(r.host.ctx, r.host.cfg.ClaimWithin)
 			defer cancel()
 			if err := r.host.tombstone(ctx, r.claim); err != nil {
-				r.log.Warn().Err(err).Msg("closed room stays open in the store until it is next asked for")
+				r.log().Warn().Err(err).Msg("closed room stays open in the store until it is next asked for")
 			}
 		})
 		return r.closed(now, nil)
@@ -52,7 +52,7 @@ func (r *room) closed(now time.Time, err error) error {
 	switch {
 	case err == nil:
 		r.actor.Saved(now, r.close.cut)
-		r.log.Info().Str("reason", r.close.end.text).Msg("room closed")
+		r.log().Info().Str("reason", r.close.end.text).Msg("room closed")
 		r.host.kept.add(now, snapshot.SaveRequest{Claim: r.claim})
 		return &r.close.end
 	case errors.Is(err, snapshot.ErrFenced), errors.Is(err, snapshot.ErrBadRequest):

@@ -303,7 +303,7 @@ func (r *room) resume(now time.Time, before saving, cause error) error {
 	case errors.As(cause, &u):
 		r.undo(u.req)
 	}
-	r.log.Warn().Err(cause).Msg("room not moved: it goes on here")
+	r.log().Warn().Err(cause).Msg("room not moved: it goes on here")
 	return nil
 }
 
@@ -368,9 +368,9 @@ func (r *room) follow(d *departure, out *parcel, next snapshot.Claim) error {
 		return r.takenBack(d, next, err)
 	}
 	if err != nil {
-		r.log.Warn().Err(err).Str("to", string(d.to.node)).Msg("room handed off; its new host has not said that it runs")
+		r.log().Warn().Err(err).Str("to", string(d.to.node)).Msg("room handed off; its new host has not said that it runs")
 	} else {
-		r.log.Info().Str("to", string(d.to.node)).Uint64("next", uint64(next.Epoch)).Msg("room moved")
+		r.log().Info().Str("to", string(d.to.node)).Uint64("next", uint64(next.Epoch)).Msg("room moved")
 	}
 	d.loc = directory.Location{Room: r.id, Node: d.to.node, Addr: d.to.addr, Epoch: next.Epoch, Incarnation: next.Incarnation}
 	r.next = &d.loc

@@ -107,7 +107,7 @@ func (r *room) end(why error) {
 			r.host.running.Go(func() { r.farewell(why) })
 		}
 	default:
-		r.log.Warn().AnErr("cause", why).Msg("room stopped: it lives elsewhere")
+		r.log().Warn().AnErr("cause", why).Msg("room stopped: it lives elsewhere")
 		if !r.stop() {
 			return
 		}
@@ -240,7 +240,7 @@ func (r *room) park() bool {
 		r.flush()
 	}
 	if err != nil {
-		r.log.Error().Err(err).Msg("room not saved when it stopped")
+		r.log().Error().Err(err).Msg("room not saved when it stopped")
 	}
 	return !r.calls.isTaken()
 }
@@ -305,7 +305,7 @@ func (r *room) succeed(g grant) {
 		err = r.lastSave(g.Claim) // the lease was replaced meanwhile: by way of the store, then
 	}
 	if err != nil {
-		r.log.Error().Err(err).Msg("room not handed over to its new claim")
+		r.log().Error().Err(err).Msg("room not handed over to its new claim")
 	}
 	r.drop(r.restart())
 }

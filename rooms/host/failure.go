@@ -189,7 +189,7 @@ func (r *room) blame(f *failure) aftermath {
 		h.faults.add(r.id, p)
 	}
 	wait := h.faults.quarantined(r.id, now)
-	ev := r.log.Error().Err(f).Dur("quarantine_ms", wait)
+	ev := r.log().Error().Err(f).Dur("quarantine_ms", wait)
 	if p := (*actor.Panic)(nil); errors.As(f.err, &p) {
 		ev.Str("at", p.At()).Bytes("stack", p.Stack)
 	}
@@ -203,7 +203,7 @@ func (r *room) blame(f *failure) aftermath {
 		ctx, cancel := context.WithTimeout(context.Background(), batchWithin)
 		defer cancel()
 		if err := h.tombstone(ctx, r.claim); err != nil {
-			r.log.Warn().Err(err).Msg("failed room stays open in the store until it is next asked for")
+			r.log().Warn().Err(err).Msg("failed room stays open in the store until it is next asked for")
 		}
 		return aftermath{code: wire.CodeEnded, text: "the room failed"}
 	}
@@ -236,7 +236,7 @@ func (r *room) noteFailure() bool {
 	defer cancel()
 	fault.Point("fail.before-note")
 	if err := r.host.writeDown(ctx, r.claim); err != nil {
-		r.log.Warn().Err(err).Msg("the store does not know that the room failed")
+		r.log().Warn().Err(err).Msg("the store does not know that the room failed")
 		return false
 	}
 	fault.Point("fail.noted")

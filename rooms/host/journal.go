@@ -58,7 +58,7 @@ func (r *room) heedJournal(now time.Time) error {
 		case errors.Is(err, snapshot.ErrMissing):
 			r.reclaim(0)
 		default:
-			r.log.Warn().Err(err).Msg("journal not taken: saving a checkpoint in its place")
+			r.log().Warn().Err(err).Msg("journal not taken: saving a checkpoint in its place")
 			j.waits = true
 		}
 	}
@@ -90,13 +90,13 @@ func (r *room) weigh(now time.Time) {
 	if frozen != j.frozen {
 		j.frozen = frozen
 		r.metrics.froze(frozen)
-		r.log.Debug().Bool("frozen", frozen).Msg("journal")
+		r.log().Debug().Bool("frozen", frozen).Msg("journal")
 	}
 }
 
 // degrade has the room go on as one that is checkpointed.
 func (r *room) degrade(now time.Time) {
-	r.log.Warn().Msg("store does not take the journal: going on with checkpoints alone")
+	r.log().Warn().Msg("store does not take the journal: going on with checkpoints alone")
 	r.metrics.degraded.Inc()
 	r.host.appender.halt(r.journal.tail, true)
 	r.actor.Degrade(now)
@@ -147,7 +147,7 @@ func (r *room) rejournal() {
 		return
 	}
 	if r.actor.Rejournal() {
-		r.log.Info().Msg("journal goes on from the next checkpoint")
+		r.log().Info().Msg("journal goes on from the next checkpoint")
 	}
 }
 

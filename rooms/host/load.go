@@ -85,7 +85,7 @@ func (h *Host) prepare(k rooms.Kind, c snapshot.Claim, from copyOf, now time.Tim
 	p.calls = &pulse{}
 	p.actor, err = actor.Prepare(actor.Config{
 		Kind: k, Room: c.Room, Incarnation: c.Incarnation, Epoch: c.Epoch, Labels: from.labels(),
-		Host: string(h.cfg.Node), Log: roomLog(h.log.With().Str("room", string(c.Room)).Logger()), Seed: seed(),
+		Host: string(h.cfg.Node), Log: slog.New(zerolog.NewSlogHandler(h.log.Hook(tag{room: c.Room}))), Seed: seed(),
 		Saved: from.body, Age: from.age, Baggage: from.baggage, Poisoned: h.faults.poisoned(c.Room),
 		StateVersion: from.version, Writes: func() uint32 { return h.versions.writes(k) }, Journal: from.journal.Entries, JournalBase: from.journal.Base,
 		Calls: p.calls,
@@ -115,7 +115,6 @@ func (h *Host) start(k rooms.Kind, g grant, p prepared, from copyOf, now time.Ti
 	}
 	r = &room{
 		host: h, id: g.Claim.Room, kind: k, claim: g.Claim, holder: g.holder,
-		log:     h.log.With().Str("room", string(g.Claim.Room)).Uint64("epoch", uint64(g.Claim.Epoch)).Logger(),
 		metrics: h.metrics.kinds[k.Name],
 		box:     newMailbox(k.Mailbox, h.cfg.MailboxBytes, k.MaxMembers),
 		done:    make(chan struct{}),
@@ -129,7 +128,7 @@ func (h *Host) start(k rooms.Kind, g grant, p prepared, from copyOf, now time.Ti
 	r.save = saving{seq: from.seq, due: now.Add(spread(r.id, k.Durability.Interval()))}
 	if why := a.Diverged(); why != "" {
 		r.metrics.diverged.Inc()
-		r.log.Error().Str("at", why).Msg("replay went another way than the room had gone: " +
+		r.log().Error().Str("at", why).Msg("replay went another way than the room had gone: " +
 			"its code is not deterministic, or another build's; members are told of a rewind")
 	}
 	if k.Durability.Journaled() {
@@ -141,7 +140,27 @@ func (h *Host) start(k rooms.Kind, g grant, p prepared, from copyOf, now time.Ti
 	return r, nil
 }
 
-func roomLog(l zerolog.Logger) *slog.Logger { return slog.New(zerolog.NewSlogHandler(l)) }
+// tag says in log lines which room they are of. A context of zerolog's would take
+// half a KiB for that, in each room.
+type tag struct {
+	room  wire.RoomID
+	epoch wire.Epoch // 0: not said
+}
+
+// Run is zerolog.Hook's.
+func (t tag) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
+	e.Str("room", string(t.room))
+	if t.epoch != 0 {
+		e.Uint64("epoch", uint64(t.epoch))
+	}
+}
+
+// log is where the host says what becomes of this copy. Its lines are few, so that
+// it is not kept.
+func (r *room) log() *zerolog.Logger {
+	l := r.host.log.Hook(tag{r.id, r.claim.Epoch})
+	return &l
+}
 
 func seed() uint64 {
 	var b [8]byte

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/limpet-games/limpet/directory"
 	"github.com/limpet-games/limpet/internal/alarm"
 	"github.com/limpet-games/limpet/internal/fault"
@@ -27,7 +25,6 @@ type room struct {
 	kind     rooms.Kind
 	claim    snapshot.Claim // its epoch and incarnation are the copy's
 	holder   snapshot.Holder
-	log      zerolog.Logger
 	metrics  *kindMetrics
 	box      *mailbox
 	began    time.Time

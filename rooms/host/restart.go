@@ -260,7 +260,7 @@ func (r *room) handOver(now time.Time, p *parting) error {
 	}
 	if err != nil {
 		r.actor.Touch()
-		r.log.Warn().Err(err).Msg("room not written to shared memory: the next process takes it from the store")
+		r.log().Warn().Err(err).Msg("room not written to shared memory: the next process takes it from the store")
 		return errLeft
 	}
 	p.mu.Lock()

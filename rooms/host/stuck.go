@@ -41,7 +41,7 @@ func (s *stuckRooms) remove(r *room) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.list, r)
-	r.log.Warn().Msg("the call of the room's code has returned after all; what it came to is ignored")
+	r.log().Warn().Msg("the call of the room's code has returned after all; what it came to is ignored")
 }
 
 func (s *stuckRooms) count() int {

@@ -29,7 +29,7 @@ func TestHangingCallsAreBounded(t *testing.T) {
 			t.Errorf("Hopeless: %v", err)
 		}
 		one := h.anyStuck()
-		one.log = h.log
+		one.host = h
 		h.stuck.remove(one)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -43,7 +43,7 @@ func (h *Host) endSuperseded(ctx context.Context, r *room, newer directory.Locat
 	if ctx.Err() != nil {
 		return
 	}
-	r.log.Warn().Str("node", string(newer.Node)).Uint64("higher", uint64(newer.Epoch)).AnErr("store", err).
+	r.log().Warn().Str("node", string(newer.Node)).Uint64("higher", uint64(newer.Epoch)).AnErr("store", err).
 		Msg("another host has the room at a higher epoch: this copy ends")
 	h.metrics.superseded.Inc()
 	r.kill(errFenced)

@@ -114,7 +114,7 @@ func (r *room) giveUp() {
 	defer h.unsaved.Done()
 	ends := r.over.Swap(true)
 	r.metrics.stuck.Inc()
-	r.log.Error().Int("left_behind", h.stuck.count()).
+	r.log().Error().Int("left_behind", h.stuck.count()).
 		Msg("a call of the room's code has not returned for a second: giving this copy up, its goroutine stays behind")
 	if !ends {
 		r.refuseMore(errStuck)
@@ -141,7 +141,7 @@ func (h *Host) passOn(r *room) bool {
 		err = res.Err
 	}
 	if err != nil {
-		r.log.Warn().Err(err).Msg("claim of a stuck room not let go: it starts here again")
+		r.log().Warn().Err(err).Msg("claim of a stuck room not let go: it starts here again")
 		return false
 	}
 	return true

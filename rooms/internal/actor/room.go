@@ -62,12 +62,12 @@ type Room struct {
 	// Where the room is.
 	now      time.Time // the handler's
 	wall     time.Time // the host's; now follows it, but where events are recorded
-	live     bool      // restored to the middle of its life
 	depth    int       // of handler calls under way
 	failure  error
 	blame    Poison // what the call under way, or the last one, is for
-	blamed   bool
 	ending   ending
+	live     bool // restored to the middle of its life
+	blamed   bool // blame is set
 	dirty    bool
 	fresh    bool // nothing was encoded yet: what Start changed is not known
 	starting bool // Start runs: what its state becomes is in fresh
