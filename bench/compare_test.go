@@ -53,3 +53,14 @@ func TestComparisonShowsWhatAScenarioIsAbout(t *testing.T) {
 		}
 	}
 }
+
+func TestPairsShowTheMedianOfTheirRatios(t *testing.T) {
+	var all []result
+	for _, v := range [][2]float64{{1, 2}, {3, 2}, {2.2, 2}} {
+		all = append(all, result{System: "slow", CPU: v[0]}, result{System: "arena", CPU: v[1]})
+	}
+	g := pairGrid("slow", "arena", all)
+	if got := strings.Join(g.Rows[0], " "); got != "CPU s/M 2.20 2.00 1.10 1.10 0.50 1.50" {
+		t.Errorf("got %q", got)
+	}
+}

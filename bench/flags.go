@@ -21,6 +21,8 @@ import (
 type options struct {
 	json, html, profiles, systems, built string
 	rounds                               int
+	beside                               string // a scenario that compare plays too, with Limpet
+	step, top                            int    // of a ladder
 }
 
 // prepare sees that what a run writes can be written, before it is played.
@@ -46,11 +48,12 @@ func (o options) prepare() error {
 var errUsage = errors.New("see bench -h")
 
 func usage(w io.Writer) {
-	fmt.Fprintf(w, "bench SCENARIO [flags], or bench compare [-scenario SCENARIO] [flags]; bench SCENARIO -h lists the flags\n\n")
+	fmt.Fprintf(w, "bench SCENARIO [flags], or bench compare or ladder [-scenario SCENARIO] [flags]; bench SCENARIO -h lists the flags\n\n")
 	for _, name := range scenarioNames() {
 		fmt.Fprintf(w, "  %-10s %s\n", name, scenarios[name].about)
 	}
 	fmt.Fprintf(w, "  %-10s interleaves Limpet with baselines and prints ratios\n", "compare")
+	fmt.Fprintf(w, "  %-10s does so with more and more clients, and prints the most that each serves\n", "ladder")
 }
 
 // scenarioFlag looks ahead: the scenario decides the other flags' defaults.
@@ -93,10 +96,13 @@ func parse(args []string, p *plan, w io.Writer) (options, error) {
 	f.StringVar(&o.json, "json", "", "write results to this file")
 	f.StringVar(&o.html, "html", "", "write a report with plots to this file")
 	f.StringVar(&o.profiles, "profiles", "", "write CPU and heap profiles into this directory; profiling costs some CPU itself")
-	f.StringVar(&o.systems, "systems", strings.Join(system.Names(), ","), "what compare runs; colyseus is known too, and comes from npm")
+	f.StringVar(&o.systems, "systems", strings.Join(system.Names(), ","), "what compare and ladder run; colyseus is known too, and comes from npm")
 	f.StringVar(&o.built, "built", "", "keep the programs in this directory, and use those that are there")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds of compare")
-	f.String("scenario", p.Scenario, "what compare plays")
+	f.StringVar(&o.beside, "beside", "", "scenario that compare plays with Limpet right before or behind its own, to print ratios of the pairs")
+	f.IntVar(&o.step, "step", 500, "clients that a ladder adds at each step, from -clients on")
+	f.IntVar(&o.top, "top", 6000, "most clients of a ladder")
+	f.String("scenario", p.Scenario, "what compare or ladder plays")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(w, "%s: %s\n", p.Scenario, scenarios[p.Scenario].about)
@@ -113,6 +119,9 @@ func parse(args []string, p *plan, w io.Writer) (options, error) {
 	}
 	if *rooms > 0 {
 		p.PerRoom = (p.members() + *rooms - 1) / *rooms
+	}
+	if o.step < 1 {
+		return o, fmt.Errorf("-step %d: want at least 1 (%w)", o.step, errUsage)
 	}
 	if o.rounds < 1 {
 		return o, fmt.Errorf("-rounds %d: want at least 1 (%w)", o.rounds, errUsage)

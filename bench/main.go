@@ -5,6 +5,7 @@
 //
 //	go run ./bench SCENARIO [flags]
 //	go run ./bench compare [-scenario arena] [-rounds 5] [flags]
+//	go run ./bench ladder [-scenario arena] [-step 500] [flags]
 //
 // docs/performance.md says what is measured and how.
 package main
@@ -46,12 +47,12 @@ func run(args []string) error {
 		return fmt.Errorf("want a scenario or compare (%w)", errUsage)
 	}
 	name := args[0]
-	compare := name == "compare"
+	compare, ladder := name == "compare", name == "ladder"
 	switch {
 	case slices.Contains([]string{"-h", "-help", "--help", "help"}, name):
 		usage(os.Stdout)
 		return nil
-	case compare:
+	case compare, ladder:
 		name = scenarioFlag(args[1:])
 	}
 	p, err := planned(name)
@@ -62,7 +63,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if !compare {
+	if !compare && !ladder {
 		o.systems, o.rounds = "limpet", 1
 	}
 	if err := o.prepare(); err != nil {
@@ -75,7 +76,7 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return measure(ctx, o, p, compare)
+	return measure(ctx, o, p, compare, ladder)
 }
 
 // pinned makes this process run on CPU 1, by starting it again, so that the Go
@@ -100,7 +101,7 @@ func pinned() error {
 	return syscall.Exec(nice, append([]string{"nice", "-n", "-15", taskset, "-c", "1", self}, os.Args[1:]...), append(os.Environ(), mark+"=1"))
 }
 
-func measure(ctx context.Context, o options, p plan, compare bool) error {
+func measure(ctx context.Context, o options, p plan, compare, ladder bool) error {
 	debug.SetGCPercent(400) // the clients' own garbage is little
 	dir, err := os.MkdirTemp("", "limpet-bench-")
 	if err != nil {
@@ -115,6 +116,14 @@ func measure(ctx context.Context, o options, p plan, compare bool) error {
 		return err
 	}
 	r := &runner{dir: dir, programs: o.built, profiles: o.profiles, progress: progressTo(os.Stderr), rounds: compare}
+	if ladder {
+		all, climbs, err := r.ladder(ctx, systems, p, o.step, o.top)
+		ladderTables(os.Stdout, p, all, climbs)
+		return errors.Join(err, write(o, p, nil, all))
+	}
+	if o.beside != "" {
+		return r.pairs(ctx, o, p)
+	}
 	all, err := r.compare(ctx, systems, p, o.rounds)
 	if len(all) == 0 {
 		return err

@@ -18,6 +18,7 @@ import (
 	"unsafe"
 
 	"github.com/limpet-games/limpet/bench/state"
+	"github.com/limpet-games/limpet/internal/socket"
 )
 
 // pingEvery keeps silent connections open.
@@ -192,7 +193,7 @@ func (l *Loop) sendDue(now time.Time) {
 
 // trickle reads far less than comes.
 func (l *Loop) trickle(c *Client) {
-	if n, err := syscall.Read(c.fd, l.buf[:64]); n == 0 || err != nil && err != syscall.EAGAIN {
+	if n, err := socket.Read(uintptr(c.fd), l.buf[:64]); n == 0 || err != nil && err != syscall.EAGAIN {
 		l.broke(c, errors.New("a slow client was cut"))
 	}
 }
@@ -452,7 +453,7 @@ func (l *Loop) broke(c *Client, why error) {
 }
 
 func (l *Loop) readable(c *Client) {
-	n, err := syscall.Read(c.fd, l.buf)
+	n, err := socket.Read(uintptr(c.fd), l.buf)
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 		return
@@ -485,7 +486,7 @@ func (l *Loop) readable(c *Client) {
 }
 
 func (l *Loop) writable(c *Client) {
-	n, err := syscall.Write(c.fd, c.out)
+	n, err := socket.Write(uintptr(c.fd), c.out)
 	if err != nil && err != syscall.EAGAIN {
 		l.broke(c, err)
 		return
@@ -505,7 +506,7 @@ func (l *Loop) send(c *Client, p []byte) {
 		c.out = append(c.out, p...)
 		return
 	}
-	n, err := syscall.Write(c.fd, p)
+	n, err := socket.Write(uintptr(c.fd), p)
 	if err != nil && err != syscall.EAGAIN {
 		l.broke(c, err)
 		return
