@@ -18,6 +18,7 @@ func (faulty) Start(rooms.Room, rooms.Start) { panic("a bad build") }
 
 func main() {
 	k := ledger.Kind("ledger", time.Second)
+	k.TickRate = 0 // faulty has no Tick
 	make_ := k.New
 	k.New = func() rooms.Handler { return faulty{make_()} }
 	host.Main(k)
