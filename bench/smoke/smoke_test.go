@@ -9,10 +9,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -28,6 +28,7 @@ type played struct {
 	Duplicated float64 `json:"duplicated"`
 	Inputs     float64 `json:"inputs"`
 	Broken     float64 `json:"connections_broken"`
+	Refused    float64 `json:"joins_refused"`
 	Ticks      float64 `json:"ticks_delivered_percent"`
 	CPU        float64 `json:"cpu_us_per_delivery"`
 	Input      struct {
@@ -38,6 +39,10 @@ type played struct {
 		Name   string  `json:"name"`
 		Allocs float64 `json:"allocs_per_delivery"`
 	} `json:"processes"`
+	Joins []struct {
+		Name   string  `json:"name"`
+		Allocs float64 `json:"allocs"`
+	} `json:"join_costs"`
 	Gates struct {
 		Writes  float64 `json:"client_writes_per_delivery"`
 		Outputs float64 `json:"link_outputs_per_room_tick"`
@@ -158,9 +163,9 @@ func TestEchoIsNotLingeredFor(t *testing.T) {
 	}
 }
 
-// What else runs on the machine makes some rounds dear, and now and then the
-// baseline's cheap, for a server that is starved reads more at once. A loss of
-// Limpet's own makes all of them dear: the cheapest pair decides.
+// What else runs on the machine makes some rounds dear, a loss of Limpet's own all
+// of them: its cheapest decides. A baseline that is starved is dear or, as it reads
+// more at once, cheap: its middle one counts.
 func TestCostBesideGorilla(t *testing.T) {
 	o := bench(t, "compare", "-systems", "limpet,gorilla", "-clients", "1000", "-rounds", "3", "-duration", "1s")
 	cost := map[string][]float64{}
@@ -170,18 +175,40 @@ func TestCostBesideGorilla(t *testing.T) {
 		}
 		cost[r.System] = append(cost[r.System], r.CPU)
 	}
-	best := math.Inf(1)
-	for i, limpet := range cost["limpet"] {
-		if gorilla := cost["gorilla"][i]; limpet > 0 && gorilla > 0 {
-			best = min(best, limpet/gorilla)
-		}
-	}
-	t.Logf("a delivery costs %.2f times gorilla's", best)
-	if best > mostBesideGorilla {
-		t.Errorf("a delivery costs %.2f times gorilla's, want at most %v", best, mostBesideGorilla)
+	limpet, gorilla := cost["limpet"], cost["gorilla"]
+	slices.Sort(gorilla)
+	beside := slices.Min(limpet) / gorilla[1]
+	t.Logf("a delivery costs %.2f times gorilla's", beside)
+	if !(beside > 0 && beside <= mostBesideGorilla) {
+		t.Errorf("a delivery costs %.2f times gorilla's, want at most %v", beside, mostBesideGorilla)
 	}
 }
 
-// mostBesideGorilla is well above what the cheapest of three pairs was measured at
-// on a busy machine, 0.67 to 0.97, and below twice the most of that.
-const mostBesideGorilla = 1.4
+// mostBesideGorilla lies between what was measured beside other programs, 0.63 to
+// 0.73, and what it was with a gateway in which a delivery cost twice as much, 1.24
+// to 1.54.
+const mostBesideGorilla = 1.0
+
+// Of a join that costs more, the machine's noise leaves its allocations as they are.
+func TestJoinsAllocateLittle(t *testing.T) {
+	r := bench(t, "joinstorm", "-clients", "1000", "-duration", "100ms").Runs[0]
+	if r.Members != 1000 || r.Refused > 0 || r.Broken > 0 {
+		t.Errorf("%d members, %v joins refused, %v connections broke", r.Members, r.Refused, r.Broken)
+	}
+	most := map[string]float64{"gatewayd": mostJoinGateway, "roomd": mostJoinHost}
+	for _, c := range r.Joins {
+		if bound := most[c.Name]; c.Allocs > bound || c.Allocs < 1 {
+			t.Errorf("%s: %.1f allocations a join, want at most %v", c.Name, c.Allocs, bound)
+		}
+		delete(most, c.Name)
+	}
+	for name := range most {
+		t.Errorf("%s: no cost of a join", name)
+	}
+}
+
+// Measured at 1,000 clients: 73 and 17, of which gossip and the store are a few.
+const (
+	mostJoinGateway = 110
+	mostJoinHost    = 30
+)
