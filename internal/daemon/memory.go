@@ -84,8 +84,8 @@ func readLimit(root fs.FS, name string) int64 {
 
 const (
 	tidyEvery  = 5 * time.Second
-	tidyAbove  = 1 << 20 // bytes of garbage that are worth it
-	tidyBusily = 4 << 20 // bytes allocated in an interval that are not quiet
+	tidyAbove  = 512 << 10 // bytes of garbage that are worth it
+	tidyBusily = 4 << 20   // bytes allocated in an interval that are not quiet
 )
 
 // tidy collects what a burst has left behind once it is over: the collector

@@ -64,7 +64,7 @@ func TestTidyWaitsForQuietAndGarbage(t *testing.T) {
 		{heap{9, 30 * mib, 400 * mib}, false}, // busy, and collected meanwhile
 		{heap{9, 30 * mib, 400 * mib}, true},
 		{heap{10, 2 * mib, 401 * mib}, true}, // every interval
-		{heap{11, 2 * mib, 401 * mib}, false},
+		{heap{11, 2 * mib, 401*mib + mib/4}, false},
 	} {
 		if got := td.due(step.h); got != step.want {
 			t.Errorf("step %d, %+v: %v", i, step.h, got)
