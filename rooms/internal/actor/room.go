@@ -52,9 +52,8 @@ type Config struct {
 // Room is one room. As a rooms.Room it is what its handler sees.
 type Room struct {
 	// Static after New.
-	cfg     Config
-	durable bool // checkpointed: not Durability None
-	log     *slog.Logger
+	cfg Config
+	log *slog.Logger
 	game
 	base origin
 	lineage
@@ -72,6 +71,8 @@ type Room struct {
 	fresh    bool // nothing was encoded yet: what Start changed is not known
 	starting bool // Start runs: what its state becomes is in fresh
 	urgent   bool
+	changed  bool // what Listing tells
+	store    bool // durable acks run
 
 	// Checkpointed, beside the handler's state.
 	seq      wire.Seq
@@ -85,6 +86,7 @@ type Room struct {
 	labels   map[string]string
 	locked   bool
 	private  bool
+	durable  bool // checkpoints are made: not Durability None; static after New
 	kicked   ring[kickedID]
 	departed ring[departedID]
 	poison   []Poison
@@ -99,8 +101,6 @@ type Room struct {
 	gaps     map[wire.MemberID]gap // of members whose inputs have gaps; nil before the first
 	quiet    time.Time             // when members who have not followed a move count as dropped, zero: none
 	unseen   unseen
-	changed  bool // what Listing tells
-	store    bool // durable acks run
 }
 
 // origin is what a restored room's epoch started from.
@@ -111,8 +111,8 @@ type origin struct {
 
 // ending is how the room's handler closed it.
 type ending struct {
-	on        bool
 	text      string
+	on        bool
 	confirmed bool // gateways were told
 }
 
