@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"testing"
 	"time"
@@ -93,3 +94,45 @@ func (s single) Accept() (net.Conn, error) {
 
 func (s single) Close() error   { return nil }
 func (s single) Addr() net.Addr { return &net.TCPAddr{} }
+
+// handshake reads and answers a browser's handshake, as a loop does.
+func handshake(tb testing.TB, g *Gateway, d *door, head []byte) {
+	r := d.request(head)
+	if r == nil {
+		tb.Fatal("no handshake")
+	}
+	from := g.clientAddr(netip.MustParseAddr("203.0.113.9"), r)
+	if _, no := g.decide(r, from); no != nil {
+		tb.Fatal(no.text)
+	}
+	if answer, err := d.answer(r); err != nil || len(answer) == 0 {
+		tb.Fatal(err)
+	}
+	g.undo(from)
+}
+
+// browsersHandshake has what a browser sends besides.
+const browsersHandshake = goodHandshake + "Origin: http://game.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n" +
+	"Accept: */*\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nSec-WebSocket-Extensions: permessage-deflate\r\n" +
+	"Sec-Fetch-Dest: empty\r\nSec-Fetch-Mode: websocket\r\nSec-Fetch-Site: same-origin\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\r\n"
+
+func BenchmarkHandshake(b *testing.B) {
+	n := start(b, limits(func(l *Limits) { l.AddressHandshakes = 1 << 30 }))
+	var d door
+	head := []byte(browsersHandshake)
+	b.ReportAllocs()
+	for b.Loop() {
+		handshake(b, n.Gateway, &d, head)
+	}
+}
+
+// A handshake makes its request, with a browser's seventeen headers, and gorilla's
+// connection, and little else.
+func TestAHandshakeAllocatesLittle(t *testing.T) {
+	n := start(t, limits(func(l *Limits) { l.AddressHandshakes = 1 << 30 }))
+	var d door
+	head := []byte(browsersHandshake)
+	if got := testing.AllocsPerRun(200, func() { handshake(t, n.Gateway, &d, head) }); got > 60 {
+		t.Errorf("%g allocations", got)
+	}
+}
