@@ -175,6 +175,11 @@ func (s *System) startBaseline(ctx context.Context, p Params) error {
 	}
 	proc.Ops = ops
 	s.Procs = []*Process{proc}
+	if ops != "" {
+		if err := proc.awaitPort(ctx, ops); err != nil {
+			return err
+		}
+	}
 	return proc.awaitPort(ctx, addr)
 }
 
