@@ -31,6 +31,7 @@ type heard struct {
 	addr  string
 	meta  []byte
 	alive bool
+	left  bool // it said so itself
 }
 
 // mailbox holds the newest event of each node: its size is bounded by the
@@ -48,7 +49,7 @@ func newMailbox() *mailbox {
 }
 
 func (b *mailbox) put(n *memberlist.Node, alive bool) {
-	e := &heard{id: NodeID(n.Name), addr: n.Address(), meta: slices.Clone(n.Meta), alive: alive}
+	e := &heard{id: NodeID(n.Name), addr: n.Address(), meta: slices.Clone(n.Meta), alive: alive, left: n.State == memberlist.StateLeft}
 	b.mu.Lock()
 	if b.events[e.id] == nil {
 		b.order = append(b.order, e.id)
@@ -120,6 +121,9 @@ func (m *Members) hearLocked(e *heard) []NodeID {
 			delete(m.nodes, id)
 			m.dirty = true
 			m.gone.put(id, n)
+			if !e.left {
+				m.lost.put(id, Lost{n, time.Now()})
+			}
 			m.cfg.Log.Info().Str("node", string(id)).Msg("node left the view")
 		}
 		return nil
@@ -154,6 +158,7 @@ func (m *Members) aliveLocked(id NodeID, e *heard) []NodeID {
 	m.nodes[id] = n
 	m.dirty = true
 	m.gone.remove(id)
+	m.lost.remove(id)
 	m.seeKindsLocked(n)
 	return m.supersedeLocked(n, old == nil)
 }

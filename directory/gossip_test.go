@@ -327,6 +327,36 @@ func TestViewsAndChanges(t *testing.T) {
 	}
 }
 
+func TestLostNodesAreTold(t *testing.T) {
+	m, err := NewMembers(MembersConfig{Name: "a", Boot: 1, Role: RoleHost, Kinds: []string{"arena"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := someNode()
+	hear := func(id NodeID, alive, left bool) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.hearLocked(&heard{id: id, addr: "10.0.0.2:1", meta: appendMeta(nil, &other), alive: alive, left: left})
+	}
+	silent, ended := MakeNodeID("b", 2), MakeNodeID("c", 3)
+	hear(silent, true, false)
+	hear(ended, true, false)
+	hear(silent, false, false)
+	hear(ended, false, true)
+	if lost := m.Lost(); len(lost) != 1 || lost[0].ID != silent || time.Since(lost[0].Since) > time.Minute {
+		t.Errorf("lost %v, want %s only", lost, silent)
+	}
+	hear(silent, true, false)
+	if lost := m.Lost(); len(lost) != 0 {
+		t.Errorf("back, and still lost: %v", lost)
+	}
+	hear(silent, false, false)
+	m.Bury(silent)
+	if lost := m.Lost(); len(lost) != 0 {
+		t.Errorf("buried, and still lost: %v", lost)
+	}
+}
+
 func TestGossipLog(t *testing.T) {
 	var out bytes.Buffer
 	log := newGossipLog(zerolog.New(&out).Level(zerolog.InfoLevel), func(string) {})

@@ -49,6 +49,7 @@ type Members struct {
 	local   Node                  // this node as it should be announced
 	buried  recent[NodeID, *Node] // nil: never seen
 	gone    recent[NodeID, *Node] // left the view and not buried
+	lost    recent[NodeID, Lost]  // of those, who did not say that they go
 	doubted recent[NodeID, time.Time]
 	kinds   map[string]bool // copied on write: views share it
 	changed chan struct{}
@@ -69,6 +70,7 @@ func NewMembers(cfg MembersConfig) (*Members, error) {
 		nodes:   map[NodeID]*Node{},
 		buried:  newRecent[NodeID, *Node](maxBuried),
 		gone:    newRecent[NodeID, *Node](maxGone),
+		lost:    newRecent[NodeID, Lost](maxGone),
 		doubted: newRecent[NodeID, time.Time](maxGone),
 		changed: make(chan struct{}),
 	}
@@ -130,6 +132,28 @@ func (m *Members) Find(id NodeID) *Node {
 	return n
 }
 
+// Lost is a node that gossip no longer hears, and of which nobody knows that its
+// process is gone: it hangs, or cannot be reached.
+type Lost struct {
+	*Node
+	Since time.Time // it left the view
+}
+
+// lostFor is how long such a node is told of.
+const lostFor = 10 * time.Minute
+
+// Lost are those of the last ten minutes, the longest lost first.
+func (m *Members) Lost() (all []Lost) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range m.lost.order {
+		if l := m.lost.m[id]; time.Since(l.Since) < lostFor {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
 // record is what was last known of a node, dead or alive; nil if nothing is.
 func (m *Members) record(id NodeID) *Node {
 	m.mu.Lock()
@@ -179,6 +203,7 @@ func (m *Members) buryLocked(id NodeID) (fresh bool) {
 	}
 	m.buried.put(id, m.recordLocked(id))
 	m.gone.remove(id)
+	m.lost.remove(id)
 	m.metrics.buried.Inc()
 	if _, ok := m.nodes[id]; ok {
 		delete(m.nodes, id)

@@ -156,6 +156,9 @@ func printOverview(out io.Writer, o daemon.Overview, asJSON bool) error {
 	for _, m := range o.Missing {
 		fmt.Fprintf(w, "missing\t%s\t%s\n", m.Node, m.Error)
 	}
+	for _, l := range o.Lost {
+		fmt.Fprintf(w, "lost\t%s\tsilent for %s: it hangs, or cannot be reached\n", l.Node, (time.Duration(l.SilentMS) * time.Millisecond).Truncate(time.Second))
+	}
 	return w.Flush()
 }
 

@@ -87,6 +87,15 @@ type Overview struct {
 	Asked        int          `json:"asked"`
 	Answered     int          `json:"answered"`
 	Missing      []Missing    `json:"missing"`
+	Lost         []LostNode   `json:"lost"`
+}
+
+// LostNode is a node that was not asked: gossip does not hear it any more, and it
+// has not ended.
+type LostNode struct {
+	Node     string `json:"node"`
+	Role     string `json:"role"`
+	SilentMS int64  `json:"silent_ms"`
 }
 
 // Missing is a node that did not answer.
@@ -199,12 +208,16 @@ func encodeReport(r NodeReport) ([]byte, error) {
 func (c *Cluster) overview(ctx context.Context, self NodeReport) Overview {
 	ctx, cancel := context.WithTimeout(ctx, reportWithin)
 	defer cancel()
-	return compose(askAll(ctx, c.Members.View().Nodes, func(n *directory.Node) (NodeReport, error) {
+	o := compose(askAll(ctx, c.Members.View().Nodes, func(n *directory.Node) (NodeReport, error) {
 		if n.ID == c.ID {
 			return self, nil
 		}
 		return c.reportOf(ctx, n, true)
 	}))
+	for _, l := range c.Members.Lost() {
+		o.Lost = append(o.Lost, LostNode{string(l.ID), l.Role.String(), time.Since(l.Since).Milliseconds()})
+	}
+	return o
 }
 
 func (c *Cluster) reportOf(ctx context.Context, n *directory.Node, rooms bool) (NodeReport, error) {
@@ -232,7 +245,7 @@ func (c *Cluster) reportOf(ctx context.Context, n *directory.Node, rooms bool) (
 
 func compose(all []answer[NodeReport]) Overview {
 	o := Overview{
-		Gateways: []NodeReport{}, Hosts: []NodeReport{}, Rooms: []RoomReport{}, Missing: []Missing{},
+		Gateways: []NodeReport{}, Hosts: []NodeReport{}, Rooms: []RoomReport{}, Missing: []Missing{}, Lost: []LostNode{},
 		Asked: len(all),
 	}
 	for _, a := range all {
