@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -19,21 +20,34 @@ func (r *runner) pairs(ctx context.Context, o options, p plan) error {
 	other.Clients, other.Duration, other.Pin, other.Store = p.Clients, p.Duration, p.Pin, p.Store
 	plans := []plan{p, other}
 	var all []result
-	for round := range o.rounds {
-		runs := make([]result, len(plans))
-		for i := range plans {
-			k := (i + round) % len(plans) // none is always first
-			if runs[k], err = r.run(ctx, "limpet", plans[k]); err != nil {
-				return err
-			}
-			runs[k].System = plans[k].Scenario
-			r.progress.line("pair %d of %d, %s: %s", round+1, o.rounds, plans[k].Scenario, runs[k].brief())
+	for round := 0; round < o.rounds && err == nil; round++ {
+		var runs []result
+		if runs, err = r.pair(ctx, plans, round); err == nil {
+			all = append(all, runs...)
 		}
-		all = append(all, runs...)
 	}
-	fmt.Printf("\nlimpet, %d clients: %s beside %s, medians of %d pairs of %s\n", p.Clients, p.Scenario, other.Scenario, o.rounds, p.Duration)
+	if len(all) == 0 {
+		return err
+	}
+	fmt.Printf("\nlimpet, %d clients: %s beside %s, medians of %d pairs of %s\n", p.Clients, p.Scenario, other.Scenario, len(all)/2, p.Duration)
 	pairGrid(p.Scenario, other.Scenario, all).write(os.Stdout)
-	return write(o, p, standings([]string{p.Scenario, other.Scenario}, all), all)
+	return errors.Join(err, write(o, p, standings([]string{p.Scenario, other.Scenario}, all), all))
+}
+
+// pair plays both plans; the round decides on the order.
+func (r *runner) pair(ctx context.Context, plans []plan, round int) ([]result, error) {
+	runs := make([]result, len(plans))
+	for i := range plans {
+		k := (i + round) % len(plans)
+		run, err := r.run(ctx, "limpet", plans[k])
+		if err != nil {
+			return nil, err
+		}
+		run.System = plans[k].Scenario
+		r.progress.line("pair %d, %s: %s", round+1, run.System, run.brief())
+		runs[k] = run
+	}
+	return runs, nil
 }
 
 // pairGrid has what two scenarios measured, and by how much they differ within the
