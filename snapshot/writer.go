@@ -83,6 +83,7 @@ type Writer struct {
 	owed    chain     // tried since owedSince without an answer, oldest first
 	bytes   int
 	batches int       // in flight
+	landed  []*flight // that are not
 	failed  int       // calls that failed in a row
 	pause   time.Time // no call before this, after one failed
 	stopped bool

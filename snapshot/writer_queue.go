@@ -82,7 +82,7 @@ func (w *Writer) take(now time.Time) *flight {
 	if w.ready.n == 0 || now.Before(w.due) && w.ready.n < w.cfg.BatchRooms {
 		return nil
 	}
-	f := flights.Get().(*flight)
+	f := w.board()
 	bytes := 0
 	for w.ready.n > 0 && len(f.batch) < w.cfg.BatchRooms {
 		e := w.ready.first

@@ -18,7 +18,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		now := time.Now()
-		w.dispatch(ctx, now, &calls)
+		w.dispatch(now, &calls)
 		w.report(now)
 		timer.Reset(w.sleep(now))
 		select {
@@ -36,7 +36,7 @@ func (w *Writer) Run(ctx context.Context) error {
 }
 
 // dispatch starts as many calls as there may be.
-func (w *Writer) dispatch(ctx context.Context, now time.Time, calls *sync.WaitGroup) {
+func (w *Writer) dispatch(now time.Time, calls *sync.WaitGroup) {
 	for {
 		w.mu.Lock()
 		f := w.take(now)
@@ -44,42 +44,54 @@ func (w *Writer) dispatch(ctx context.Context, now time.Time, calls *sync.WaitGr
 		if f == nil {
 			return
 		}
-		calls.Go(func() { w.send(ctx, f) })
+		calls.Go(func() { w.send(f) })
 	}
 }
 
-// flight is one call's, and used again.
+// flight is one call's. The writer has as many as there are calls at a time.
 type flight struct {
 	batch   []*entry // sent of each is not touched by others
 	reqs    []SaveRequest
 	answers []answer
+	within  Deadlines
 }
 
-var flights = sync.Pool{New: func() any { return new(flight) }}
+// board is a flight that has landed, or a new one; mu is held.
+func (w *Writer) board() *flight {
+	n := len(w.landed)
+	if n == 0 {
+		return new(flight)
+	}
+	f := w.landed[n-1]
+	w.landed = w.landed[:n-1]
+	return f
+}
 
 // land lets go of all that the flight holds but its memory.
-func (f *flight) land() {
+func (w *Writer) land(f *flight) {
 	clear(f.batch)
 	clear(f.reqs)
 	clear(f.answers)
 	f.batch, f.reqs, f.answers = f.batch[:0], f.reqs[:0], f.answers[:0]
-	flights.Put(f)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.landed = append(w.landed, f)
 }
 
 // send makes one call and tells its outcome. A call that has begun is not cut
 // off by the end of Run: its saves would be left unknown for nothing.
-func (w *Writer) send(ctx context.Context, f *flight) {
+func (w *Writer) send(f *flight) {
 	bytes := 0
 	for _, e := range f.batch {
 		f.reqs = append(f.reqs, e.sent.req)
 		bytes += e.sent.size()
 	}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.Timeout)
+	ctx := f.within.Begin(w.cfg.Timeout)
 	fault.Point("save.before-store")
 	errs, err := w.cfg.Store.Save(ctx, f.reqs)
 	fault.Point("save.stored")
-	cancel()
+	f.within.End()
 	if err == nil && len(errs) != len(f.reqs) {
 		err = fmt.Errorf("save checkpoints: %d answers to %d requests", len(errs), len(f.reqs))
 	}
@@ -93,7 +105,7 @@ func (w *Writer) send(ctx context.Context, f *flight) {
 		w.m.saved(a, now)
 		a.save.tell(a.err)
 	}
-	f.land()
+	w.land(f)
 	w.nudge()
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/limpet-games/limpet/internal/fault"
+	"github.com/limpet-games/limpet/snapshot"
 )
 
 const (
@@ -23,9 +24,12 @@ type beats struct {
 	n, acked uint64
 	mark     string
 	failures int
+	within   snapshot.Deadlines // of calls
 }
 
 func (b *beats) run(ctx context.Context) error {
+	rest := time.NewTimer(0)
+	defer rest.Stop()
 	for ctx.Err() == nil {
 		wait := b.host.cfg.LeaseTTL / 4
 		if err := b.beat(ctx); err == nil {
@@ -38,15 +42,22 @@ func (b *beats) run(ctx context.Context) error {
 				b.host.storeChanged(&b.host.storeUp.beatDown, true)
 			}
 		}
-		sleep(ctx, wait)
+		rest.Reset(wait)
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+		}
 	}
 	return nil
 }
 
 func (b *beats) beat(ctx context.Context) error {
-	short, cancel := context.WithTimeout(ctx, beatCall)
-	defer cancel()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	b.n++
+	short := b.within.Begin(beatCall)
+	defer b.within.End()
 	fault.Point("beat.before")
 	got, err := b.host.cfg.Store.Beat(short, string(b.host.cfg.Node), b.n)
 	if err != nil {

@@ -43,8 +43,9 @@ type lease struct {
 
 	ended chan struct{} // closed when run has returned
 
-	calls sync.Mutex // held over calls that take or renew
-	keep  time.Time  // leases last at least until then; guarded by calls
+	calls  sync.Mutex         // held over calls that take or renew
+	within snapshot.Deadlines // of these calls; guarded by calls
+	keep   time.Time          // leases last at least until then; guarded by calls
 	// The last lease that renew had confirmed, and when; guarded by calls.
 	confirmed   snapshot.Holder
 	confirmedAt time.Duration
@@ -52,6 +53,7 @@ type lease struct {
 	again chan struct{} // capacity 1: attempt at once
 
 	// Owned by run.
+	timer    *time.Timer // of its rests
 	count    int
 	held     bool // holder was taken and has not been answered as ended
 	settled  bool // claims were checked under it
@@ -180,10 +182,14 @@ func (l *lease) run(ctx context.Context) error {
 
 // rest waits until the next attempt is due.
 func (l *lease) rest(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
+	if l.timer == nil {
+		l.timer = time.NewTimer(d)
+	} else {
+		l.timer.Reset(d)
+	}
+	defer l.timer.Stop()
 	select {
-	case <-t.C:
+	case <-l.timer.C:
 	case <-l.again:
 	case <-ctx.Done():
 	}
@@ -219,9 +225,12 @@ func (l *lease) renew(ctx context.Context, holder snapshot.Holder, since time.Du
 	if l.confirmed == holder && l.confirmedAt > since {
 		return nil
 	}
-	short, cancel := context.WithTimeout(ctx, leaseCall)
-	defer cancel()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	asked := l.now()
+	short := l.within.Begin(leaseCall)
+	defer l.within.End()
 	err := l.host.cfg.Store.RenewLease(short, holder, max(l.host.cfg.LeaseTTL, time.Until(l.keep)))
 	if err == nil {
 		l.confirmed, l.confirmedAt = holder, asked
@@ -231,10 +240,10 @@ func (l *lease) renew(ctx context.Context, holder snapshot.Holder, since time.Du
 
 // attempt renews the lease, or takes one and checks the claims.
 func (l *lease) attempt(ctx context.Context) error {
-	short, cancel := context.WithTimeout(ctx, leaseCall)
-	defer cancel()
 	l.calls.Lock()
 	defer l.calls.Unlock()
+	short := l.within.Begin(leaseCall)
+	defer l.within.End()
 	store, ttl := l.host.cfg.Store, max(l.host.cfg.LeaseTTL, time.Until(l.keep))
 	if l.held {
 		fault.Point("lease.before-renew")
