@@ -230,6 +230,7 @@ func TestFullSocketGoesOn(t *testing.T) {
 	n.dir.put(h.at(room, 10))
 	p := n.connect()
 	_, a := p.join(h, 10)
+	p.ws.NetConn().(*net.TCPConn).SetReadBuffer(256 << 10) // the kernel would take all of it, at its most
 	const count = 2000
 	for seq := wire.Seq(1); seq <= count; seq++ {
 		a.output(10, peer.ToAll, nil, wire.Message{Type: wire.TypeMessage, Seq: seq, Payload: make([]byte, 5000)})

@@ -133,14 +133,15 @@ func TestLeftRoomsThatAnotherHostHasTaken(t *testing.T) {
 
 func TestDrainWaitsForTheStore(t *testing.T) {
 	t.Parallel()
+	const lonely = 600 * time.Millisecond // longer than a move takes on a busy machine
 	w := newDraining(t, tallyKind(), 5)
 	w.a.store.fail(errDown)
 	until(t, "the store is away", w.a.storeAway)
-	if _, err := w.a.beginDrain(DrainOptions{Deadline: time.Minute, Lonely: 50 * time.Millisecond}); err != nil {
+	if _, err := w.a.beginDrain(DrainOptions{Deadline: time.Minute, Lonely: lonely}); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the drain says so", func() bool { return w.a.DrainState().Waits != "" })
-	time.Sleep(100 * time.Millisecond) // it would be lonely by now
+	time.Sleep(lonely + 50*time.Millisecond) // it would be lonely by now
 	if s := w.a.DrainState(); s.State != DrainRunning || s.Left != 5 || s.ETA != -1 || s.Failures != 0 {
 		t.Errorf("without the store: %+v", s)
 	}
