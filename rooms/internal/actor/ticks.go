@@ -22,8 +22,8 @@ type ticks struct {
 }
 
 // slot is how finely ticks are spread: those of one slot share a wake-up of the
-// host, a write on each link and a wake-up of the gateway. It divides the length
-// of the usual ticks.
+// host, and writes on each link where its writer is busy. It divides the length of
+// the usual ticks.
 const slot = 2500 * time.Microsecond
 
 // open sets the schedule. The first tick's place within a tick's length comes
