@@ -27,7 +27,16 @@ func startCrowd(ctx context.Context, t *testing.T, hosts, gateways, rooms, membe
 
 func startCrowdOf(ctx context.Context, t *testing.T, kind string, hosts, gateways, rooms, members int, rate float64) *crowd {
 	t.Helper()
-	return crowdOn(ctx, t, startCluster(t, hosts, gateways), kind, rooms, members, rate)
+	return crowdOn(ctx, t, met(ctx, t, startCluster(t, hosts, gateways)), kind, rooms, members, rate)
+}
+
+// met is the cluster, once all of it see each other.
+func met(ctx context.Context, t *testing.T, cl *cluster.Cluster) *cluster.Cluster {
+	t.Helper()
+	if err := cl.Met(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return cl
 }
 
 // crowdOn has players join a cluster and play until the crowd's stop is called.

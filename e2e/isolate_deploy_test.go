@@ -25,7 +25,7 @@ func TestDeployIsolatedKind(t *testing.T) {
 	for _, h := range cl.Hosts {
 		readyChild(ctx, t, h)
 	}
-	c := crowdOn(ctx, t, cl, "ledger", 30, 2, 2)
+	c := crowdOn(ctx, t, met(ctx, t, cl), "ledger", 30, 2, 2)
 	by := c.Gateways[0]
 
 	out, err := c.rollout(ctx, limpet)

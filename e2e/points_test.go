@@ -101,7 +101,10 @@ func (p *pointed) crashAt(ctx context.Context, t *testing.T, victim *cluster.Pro
 	}
 	furnished := time.Now()
 	for alive := true; alive; {
-		if time.Since(furnished) > 3*time.Second && where != fault.Arrive {
+		if time.Since(furnished) > 3*time.Second {
+			if where == fault.Arrive {
+				furnish = by // all it had may have gone to the third
+			}
 			if where == fault.Take && ended(by) { // in vain: another had its rooms
 				p.restart(ctx, t, by)
 			}

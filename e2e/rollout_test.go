@@ -51,7 +51,7 @@ func TestRolloutHaltsAtABadBuild(t *testing.T) {
 	good, bad, limpet := program(t, "e2e/roomd"), program(t, "e2e/roomd/bad"), program(t, "cmd/limpet")
 	install(t, good, roomd)
 	cl := startClusterOf(t, cluster.Config{Dir: dir, Roomd: roomd, Hosts: 3, Gateways: 2})
-	c := crowdOn(ctx, t, cl, "ledger", 45, 2, 2)
+	c := crowdOn(ctx, t, met(ctx, t, cl), "ledger", 45, 2, 2)
 
 	rollout := func(args ...string) (string, error) { return c.rollout(ctx, limpet, args...) }
 	if out, err := rollout(); err != nil || strings.Count(out, " restarted, build") != 3 {
@@ -90,7 +90,7 @@ func TestRolloutGoesBack(t *testing.T) {
 	roomd := filepath.Join(dir, "roomd")
 	old, next, limpet := program(t, "e2e/roomd"), program(t, "e2e/roomd/next"), program(t, "cmd/limpet")
 	install(t, old, roomd)
-	c := crowdOn(ctx, t, startClusterOf(t, cluster.Config{Dir: dir, Roomd: roomd, Hosts: 2, Gateways: 2}), "ledger", 30, 2, 3)
+	c := crowdOn(ctx, t, met(ctx, t, startClusterOf(t, cluster.Config{Dir: dir, Roomd: roomd, Hosts: 2, Gateways: 2})), "ledger", 30, 2, 3)
 	roll := func(said string, args ...string) {
 		t.Helper()
 		out, err := c.rollout(ctx, limpet, args...)
@@ -173,7 +173,7 @@ func TestRolloutOfGateways(t *testing.T) {
 	limpet := program(t, "cmd/limpet")
 	dir := t.TempDir()
 	cl := startClusterOf(t, cluster.Config{Dir: dir, Roomd: program(t, "e2e/roomd"), Hosts: 2, Gateways: 2, Edge: []string{"--drain-spread", "1s"}})
-	c := crowdOn(ctx, t, cl, "ledger", 20, 4, 3)
+	c := crowdOn(ctx, t, met(ctx, t, cl), "ledger", 20, 4, 3)
 	var supervised sync.WaitGroup
 	defer supervised.Wait()
 	for _, g := range c.Gateways { // as systemd would
@@ -213,7 +213,7 @@ func TestSuccessorThatDies(t *testing.T) {
 	roomd, good := filepath.Join(dir, "roomd"), program(t, "e2e/roomd")
 	install(t, good, roomd)
 	cl := startClusterOf(t, cluster.Config{Dir: dir, Roomd: roomd, Hosts: 2, Gateways: 1})
-	c := crowdOn(ctx, t, cl, "ledger", 30, 2, 2)
+	c := crowdOn(ctx, t, met(ctx, t, cl), "ledger", 30, 2, 2)
 	before := c.roomsOf(ctx, t)
 
 	script := filepath.Join(dir, "dies")

@@ -18,7 +18,7 @@ func TestHostStoppedWithoutAStore(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cl := startClusterOf(t, cluster.Config{Roomd: program(t, "e2e/roomd"), Hosts: 2, Gateways: 2, Host: []string{"--drain-deadline", "2s"}})
-	c := crowdOn(ctx, t, cl, "ledger", 40, 2, 3)
+	c := crowdOn(ctx, t, met(ctx, t, cl), "ledger", 40, 2, 3)
 	h, by := c.Hosts[0], c.Gateways[0]
 	before := c.roomsOf(ctx, t)[h.Name]
 	c.Redis.Signal(syscall.SIGTERM)
